@@ -1,0 +1,28 @@
+//! Linux behind safe owned types.
+//!
+//! This is the only crate that holds unsafe code; each module that needs it opens it with a
+//! reason. It knows processes, descriptors, signals and shared memory, and nothing of servers,
+//! workers or tokio.
+#![cfg(target_os = "linux")]
+
+mod consumed;
+mod entry;
+mod fork;
+mod inherited;
+mod launch;
+mod message;
+mod order;
+mod scheduling;
+mod shared;
+mod signal;
+
+pub use consumed::bytes_consumed;
+pub use entry::{Entry, Start};
+pub use fork::{Fork, ForkError, exit_now, fork, thread_count};
+pub use inherited::{InheritError, inherit_listener};
+pub use launch::{ForkServerBody, LaunchError, Launched, launch_forked, launch_spawned};
+pub use message::{DESCRIPTORS_MAX, Received, RecvError, pair, recv, send};
+pub use order::{FUNCTIONS_MAX, Order, OrderError, OrderQueue, Orders, order_channel};
+pub use scheduling::schedule_as_batch;
+pub use shared::{MapError, SharedWords};
+pub use signal::{SetParentError, follow_parent, reset_signals};

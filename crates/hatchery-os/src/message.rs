@@ -1,0 +1,213 @@
+//! Messages that carry descriptors, over `SOCK_SEQPACKET`.
+//!
+//! A message arrives whole or not at all, with the descriptors that were sent with it. Every
+//! descriptor that reaches this process is owned by someone from the moment it arrives, also when
+//! the kernel could not deliver them all.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+
+/// How many descriptors one message may carry. The kernel's own limit is 253.
+pub const DESCRIPTORS_MAX: usize = 32;
+
+/// Room for the descriptors of one message, as the kernel lays them out.
+const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX));
+
+/// A message that has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// How many bytes of the buffer it fills.
+    pub len: usize,
+    /// Whether descriptors were lost because this process's table had no room for them.
+    pub descriptors_lost: bool,
+}
+
+/// Why no message was received.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// The other end is gone, and everything it sent has been read.
+    #[error("the other end is closed")]
+    Closed,
+    /// There is nothing to read yet.
+    #[error("no message has arrived yet")]
+    Empty,
+    /// The message was longer than the buffer of this many bytes; it is lost.
+    #[error("a message was longer than {0} bytes")]
+    TooLong(usize),
+    /// The kernel refused.
+    #[error("the kernel refused to receive")]
+    Os(#[source] io::Error),
+}
+
+/// Makes the two ends of a message channel, both close-on-exec and non-blocking.
+///
+/// # Errors
+///
+/// Returns the error of `socketpair(2)`.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let ends = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    Ok(ends)
+}
+
+/// Sends one message with its descriptors; the caller keeps the descriptors.
+///
+/// # Errors
+///
+/// Returns the error of `sendmsg(2)`: `WouldBlock` if the other end has to read first,
+/// `ETOOMANYREFS` if this user has too many descriptors on their way, `BrokenPipe` if the other
+/// end is gone.
+///
+/// # Panics
+///
+/// Panics if the message is empty, which the other end could not tell from the end, or if there
+/// are more than [`DESCRIPTORS_MAX`] descriptors.
+pub fn send(
+    socket: impl AsFd,
+    bytes: &[IoSlice<'_>],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    assert!(
+        bytes.iter().any(|part| !part.is_empty()),
+        "a message has at least one byte"
+    );
+    assert!(
+        descriptors.len() <= DESCRIPTORS_MAX,
+        "a message carries at most {DESCRIPTORS_MAX} descriptors"
+    );
+    let mut space = [MaybeUninit::uninit(); CONTROL_BYTES];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        let fits = control.push(SendAncillaryMessage::ScmRights(descriptors));
+        assert!(fits, "the space is measured for the most descriptors");
+    }
+    rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(&socket, bytes, &mut control, SendFlags::NOSIGNAL)
+    })?;
+    Ok(())
+}
+
+/// Receives one message into `buffer`, and appends its descriptors to `descriptors`.
+///
+/// # Errors
+///
+/// See [`RecvError`]. Descriptors that came with a message that is refused are closed.
+pub fn recv(
+    socket: impl AsFd,
+    buffer: &mut [u8],
+    descriptors: &mut Vec<OwnedFd>,
+) -> Result<Received, RecvError> {
+    let room = buffer.len();
+    let mut space = [MaybeUninit::uninit(); CONTROL_BYTES];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let outcome = rustix::io::retry_on_intr(|| {
+        rustix::net::recvmsg(
+            &socket,
+            &mut [IoSliceMut::new(buffer)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        )
+    });
+    let message = match outcome {
+        Ok(message) => message,
+        Err(rustix::io::Errno::WOULDBLOCK) => return Err(RecvError::Empty),
+        Err(rustix::io::Errno::CONNRESET) => return Err(RecvError::Closed),
+        Err(error) => return Err(RecvError::Os(error.into())),
+    };
+    let held = descriptors.len();
+    for part in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = part {
+            descriptors.extend(rights);
+        }
+    }
+    if message.flags.contains(ReturnFlags::TRUNC) {
+        descriptors.truncate(held);
+        return Err(RecvError::TooLong(room));
+    }
+    if message.bytes == 0 {
+        descriptors.truncate(held);
+        return Err(RecvError::Closed);
+    }
+    Ok(Received {
+        len: message.bytes,
+        descriptors_lost: message.flags.contains(ReturnFlags::CTRUNC),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send_bytes(socket: &OwnedFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
+        send(socket, &[IoSlice::new(bytes)], descriptors).expect("the channel has room");
+    }
+
+    #[test]
+    fn a_message_keeps_its_bounds_and_its_descriptors() {
+        let (here, there) = pair().unwrap();
+        let passed = [here.as_fd(); DESCRIPTORS_MAX];
+        send_bytes(&here, b"first", &passed);
+        send_bytes(&here, b"second", &[]);
+
+        let (mut buffer, mut descriptors) = ([0; 16], Vec::new());
+        let first = recv(&there, &mut buffer, &mut descriptors).unwrap();
+        assert_eq!(&buffer[..first.len], b"first");
+        let second = recv(&there, &mut buffer, &mut descriptors).unwrap();
+        assert_eq!(&buffer[..second.len], b"second");
+
+        assert_eq!(descriptors.len(), DESCRIPTORS_MAX);
+        assert!(!first.descriptors_lost);
+    }
+
+    #[test]
+    fn received_descriptors_are_close_on_exec() {
+        let (here, there) = pair().unwrap();
+        send_bytes(&here, b"x", &[here.as_fd()]);
+
+        let mut descriptors = Vec::new();
+        recv(&there, &mut [0; 8], &mut descriptors).unwrap();
+
+        let flags = rustix::io::fcntl_getfd(&descriptors[0]).unwrap();
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+    }
+
+    #[test]
+    fn an_empty_channel_and_a_closed_one_are_told_apart() {
+        let (here, there) = pair().unwrap();
+        let mut none = Vec::new();
+        assert!(matches!(
+            recv(&there, &mut [0; 8], &mut none),
+            Err(RecvError::Empty)
+        ));
+
+        drop(here);
+
+        assert!(matches!(
+            recv(&there, &mut [0; 8], &mut none),
+            Err(RecvError::Closed)
+        ));
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_leaves_no_descriptor_behind() {
+        let (here, there) = pair().unwrap();
+        send_bytes(&here, &[7; 64], &[here.as_fd()]);
+
+        let mut descriptors = Vec::new();
+        let outcome = recv(&there, &mut [0; 8], &mut descriptors);
+
+        assert!(matches!(outcome, Err(RecvError::TooLong(8))));
+        assert!(descriptors.is_empty());
+    }
+}
