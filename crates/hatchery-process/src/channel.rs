@@ -1,0 +1,108 @@
+//! What the front end and a worker say to each other.
+//!
+//! Each message is one postcard value on a `SOCK_SEQPACKET` channel. What happens often, the
+//! taking and the finishing of connections, is not said here but written in the
+//! [ledger](crate::LedgerWriter), which costs neither side a system call.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Peer {
+    /// A TCP client, with its address.
+    Inet(SocketAddr),
+    /// A client on this machine, through a Unix socket.
+    Unix,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(address) => address.fmt(formatter),
+            Self::Unix => formatter.write_str("unix"),
+        }
+    }
+}
+
+/// One connection on its way to a worker; its descriptor travels beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    /// The number of the connection in this server, from 1.
+    pub id: u64,
+    /// The worker's place for it, which it is known by in the ledger.
+    pub slot: u32,
+    /// Which listener accepted it, counted from 0.
+    pub listener: u16,
+    /// Who is at the other end.
+    pub peer: Peer,
+}
+
+/// What the front end tells a worker.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ToWorker {
+    /// These connections are yours; as many descriptors come with the message.
+    Connections(Vec<Handover>),
+    /// Nothing more will come: finish what you have, then end.
+    Drain,
+}
+
+/// What a worker tells the front end.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum FromWorker {
+    /// It is set up, and has room for this many descriptors.
+    Ready {
+        /// How many connections its descriptor table can hold.
+        room: u32,
+    },
+    /// It could not be set up, for this reason.
+    Failed(String),
+    /// There is news in the ledger, and you asked to be told.
+    Doorbell,
+    /// The descriptors of these slots were lost on the way, for want of room.
+    Nack(Vec<u32>),
+}
+
+/// Serialises `message` over what `buffer` held.
+pub fn encode(message: &impl Serialize, buffer: &mut Vec<u8>) {
+    buffer.clear();
+    let taken = std::mem::take(buffer);
+    *buffer = postcard::to_extend(message, taken).expect("messages hold nothing that fails");
+}
+
+/// Decodes a message; `None` if it is none of this type.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    postcard::from_bytes(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_hand_off_fits_in_the_receive_buffer() {
+        let handover = Handover {
+            id: u64::MAX,
+            slot: u32::MAX,
+            listener: u16::MAX,
+            peer: Peer::Inet(
+                "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535"
+                    .parse()
+                    .unwrap(),
+            ),
+        };
+        let message = ToWorker::Connections(vec![handover; crate::DESCRIPTORS_MAX]);
+        let mut bytes = Vec::new();
+
+        encode(&message, &mut bytes);
+
+        assert!(bytes.len() <= crate::worker::MESSAGE_BYTES_MAX);
+        assert_eq!(decode::<ToWorker>(&bytes), Some(message));
+    }
+}

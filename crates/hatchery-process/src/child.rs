@@ -1,0 +1,330 @@
+//! A process that the fork server started, as its owner sees it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use hatchery_os::RecvError;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid,
+};
+
+use crate::fork_server::Report;
+
+/// Room for the longest report: a reason why a child was not started.
+const REPORT_BYTES_MAX: usize = 4096;
+
+/// How long an orphan whose fork server was killed may take to reach its new parent.
+const ADOPTION_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Why a process was not started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// There is no fork server.
+    #[error(
+        "there is no fork server: use #[hatchery::main], or call hatchery::init() first in main"
+    )]
+    NotInitialised,
+    /// The fork server died before it answered.
+    #[error("the fork server died before it answered")]
+    ForkServerLost,
+    /// The fork server refused, for this reason.
+    #[error("the fork server refused: {0}")]
+    Refused(String),
+    /// The kernel refused.
+    #[error("the kernel refused to start a process")]
+    Os(#[source] io::Error),
+}
+
+/// Why the exit status of a process is not known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The process has ended, and its status went with the fork server that was killed.
+    #[error("the process has ended, and its exit status died with the fork server")]
+    StatusLost,
+    /// The process did not end in time.
+    #[error("the process has not ended in time")]
+    Timeout,
+    /// The kernel refused.
+    #[error("the kernel refused to wait")]
+    Os(#[source] io::Error),
+}
+
+/// A process that has been asked for.
+#[derive(Debug)]
+pub struct Starting {
+    /// Where the fork server answers; the child has it once it is there.
+    report: Option<OwnedFd>,
+}
+
+impl Starting {
+    pub(crate) fn new(report: OwnedFd) -> Self {
+        Self {
+            report: Some(report),
+        }
+    }
+
+    /// Returns the child if the fork server has answered, and `None` if it has not yet.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StartError::ForkServerLost`] if it never will, and [`StartError::Refused`] with
+    /// its reason.
+    pub fn try_finish(&mut self) -> Result<Option<Child>, StartError> {
+        let mut descriptors = Vec::with_capacity(1);
+        match self.read(&mut descriptors)? {
+            None => Ok(None),
+            Some(Report::Started { pid }) => {
+                let (Some(pid), Some(pidfd)) = (Pid::from_raw(pid), descriptors.pop()) else {
+                    return Err(StartError::Refused("its answer is incomplete".to_owned()));
+                };
+                Ok(Some(Child {
+                    pid,
+                    pidfd,
+                    report: self.report.take(),
+                    status: None,
+                }))
+            }
+            Some(other) => Err(StartError::Refused(format!("it answered {other:?}"))),
+        }
+    }
+
+    /// The descriptor on which the answer will be readable, until it has been read.
+    #[must_use]
+    pub fn wait_source(&self) -> Option<BorrowedFd<'_>> {
+        self.report.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Waits for the child.
+    ///
+    /// # Errors
+    ///
+    /// As [`Starting::try_finish`].
+    pub fn finish(mut self) -> Result<Child, StartError> {
+        loop {
+            if let Some(child) = self.try_finish()? {
+                return Ok(child);
+            }
+            self.wait().map_err(StartError::Os)?;
+        }
+    }
+
+    pub(crate) fn finish_preload(mut self) -> Result<(), StartError> {
+        loop {
+            match self.read(&mut Vec::new())? {
+                Some(Report::Preloaded) => return Ok(()),
+                Some(other) => {
+                    return Err(StartError::Refused(format!("it answered {other:?}")));
+                }
+                None => self.wait().map_err(StartError::Os)?,
+            };
+        }
+    }
+
+    /// Waits until there is an answer.
+    fn wait(&self) -> io::Result<bool> {
+        self.report
+            .as_ref()
+            .map_or(Ok(true), |report| wait_readable(report.as_fd(), None))
+    }
+
+    fn read(&mut self, descriptors: &mut Vec<OwnedFd>) -> Result<Option<Report>, StartError> {
+        let mut buffer = [0; REPORT_BYTES_MAX];
+        let Some(report) = &self.report else {
+            return Ok(None);
+        };
+        let received = match hatchery_os::recv(report, &mut buffer, descriptors) {
+            Ok(received) => received,
+            Err(RecvError::Empty) => return Ok(None),
+            Err(RecvError::Os(error)) => return Err(StartError::Os(error)),
+            Err(_) => return Err(StartError::ForkServerLost),
+        };
+        if received.descriptors_lost {
+            return Err(StartError::Os(rustix::io::Errno::MFILE.into()));
+        }
+        match Report::decode(&buffer[..received.len]) {
+            Some(Report::Failed { reason }) => Err(StartError::Refused(reason)),
+            Some(report) => Ok(Some(report)),
+            None => Err(StartError::Refused("its answer cannot be read".to_owned())),
+        }
+    }
+}
+
+/// A running process, or one whose exit status is still to be had.
+///
+/// Dropping it leaves the process running; it dies with this program.
+#[derive(Debug)]
+pub struct Child {
+    pid: Pid,
+    pidfd: OwnedFd,
+    /// Where the fork server reports the end; `None` once that fork server is gone.
+    report: Option<OwnedFd>,
+    status: Option<ExitStatus>,
+}
+
+impl Child {
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// The descriptor that becomes readable when the process has ended.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// The descriptor to wait on before asking [`Child::try_wait`] again.
+    ///
+    /// It is another one after the fork server has died.
+    #[must_use]
+    pub fn wait_source(&self) -> BorrowedFd<'_> {
+        self.report.as_ref().unwrap_or(&self.pidfd).as_fd()
+    }
+
+    /// Returns how the process ended, or `None` while it runs.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`WaitError::StatusLost`] if the process and its fork server were killed at once,
+    /// and [`WaitError::Os`] for any error of the kernel.
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, WaitError> {
+        if self.status.is_some() {
+            return Ok(self.status);
+        }
+        if let Some(report) = &self.report {
+            let mut buffer = [0; REPORT_BYTES_MAX];
+            match hatchery_os::recv(report, &mut buffer, &mut Vec::new()) {
+                Ok(received) => {
+                    let Some(Report::Exited { status }) = Report::decode(&buffer[..received.len])
+                    else {
+                        return Err(WaitError::StatusLost);
+                    };
+                    self.status = Some(ExitStatus::from_raw(status));
+                    return Ok(self.status);
+                }
+                Err(RecvError::Empty) => return Ok(None),
+                Err(RecvError::Os(error)) => return Err(WaitError::Os(error)),
+                Err(_) => self.report = None,
+            }
+        }
+        self.status = self.try_wait_adopted()?;
+        Ok(self.status)
+    }
+
+    /// Waits until the process has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::try_wait`].
+    pub fn wait(&mut self) -> Result<ExitStatus, WaitError> {
+        self.wait_until(None)
+    }
+
+    /// Waits until the process has ended, for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`WaitError::Timeout`] if it runs on; otherwise as [`Child::try_wait`].
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<ExitStatus, WaitError> {
+        // A time too long to be reckoned with is for ever.
+        self.wait_until(Instant::now().checked_add(timeout))
+    }
+
+    /// Asks the process to end, with `SIGTERM`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `pidfd_send_signal(2)`; a process that has ended is no error.
+    pub fn terminate(&self) -> io::Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// Ends the process, with `SIGKILL`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::terminate`].
+    pub fn kill(&self) -> io::Result<()> {
+        self.signal(Signal::KILL)
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        match pidfd_send_signal(&self.pidfd, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn wait_until(&mut self, deadline: Option<Instant>) -> Result<ExitStatus, WaitError> {
+        loop {
+            if let Some(status) = self.try_wait()? {
+                return Ok(status);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let ready = wait_readable(self.wait_source(), left).map_err(WaitError::Os)?;
+            if !ready && left == Some(Duration::ZERO) {
+                return Err(WaitError::Timeout);
+            }
+        }
+    }
+
+    /// Asks the kernel, since the fork server is dead and this process has adopted the child.
+    fn try_wait_adopted(&self) -> Result<Option<ExitStatus>, WaitError> {
+        let deadline = Instant::now() + ADOPTION_TIMEOUT;
+        loop {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            match waitid(WaitId::PidFd(self.pidfd()), options) {
+                Ok(None) => return Ok(None),
+                Ok(Some(status)) => return Ok(Some(ExitStatus::from_raw(wait_status(&status)))),
+                Err(rustix::io::Errno::CHILD) => {}
+                Err(error) => return Err(WaitError::Os(error.into())),
+            }
+            // Not ours yet: a dying process closes its sockets before it gives up its children.
+            let ended = wait_readable(self.pidfd(), Some(Duration::ZERO)).map_err(WaitError::Os)?;
+            if !ended {
+                return Ok(None);
+            }
+            if Instant::now() >= deadline {
+                return Err(WaitError::StatusLost);
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Waits until `source` is readable or closed, and says whether it is.
+pub(crate) fn wait_readable(source: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
+    let timeout = timeout.map(|left| Timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: left.subsec_nanos().into(),
+    });
+    let mut sources = [PollFd::from_borrowed_fd(source, PollFlags::IN)];
+    match poll(&mut sources, timeout.as_ref()) {
+        Ok(ready) => Ok(ready > 0),
+        // The caller waits again, for what is left of its time.
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The status in the form that `wait(2)` gives it, which `std` understands.
+pub(crate) fn wait_status(status: &WaitIdStatus) -> i32 {
+    /// The bit that says that the process left a core.
+    const CORE: i32 = 0x80;
+    if let Some(code) = status.exit_status() {
+        return (code & 0xff) << 8;
+    }
+    let signal = status.terminating_signal().unwrap_or_default();
+    if status.dumped() {
+        signal | CORE
+    } else {
+        signal
+    }
+}

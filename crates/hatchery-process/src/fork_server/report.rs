@@ -1,0 +1,51 @@
+//! What the main process and the fork server say to each other about one child.
+
+use serde::{Deserialize, Serialize};
+
+/// What the fork server is to do with an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Kind {
+    /// Run it in a new process.
+    Fork,
+    /// Run it in the fork server itself.
+    Preload,
+}
+
+/// The payload of an order: how to run the function, and the function's own arguments.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Request<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) name: &'a str,
+    #[serde(with = "serde_bytes")]
+    pub(crate) bytes: &'a [u8],
+}
+
+impl Request<'_> {
+    pub(crate) fn encode(kind: Kind, name: &str, bytes: &[u8]) -> Vec<u8> {
+        let request = Request { kind, name, bytes };
+        postcard::to_stdvec(&request).expect("a request holds nothing that cannot be serialised")
+    }
+}
+
+/// What the fork server says about one order, each as a message of its own.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// The child runs; its pidfd comes with the message.
+    Started { pid: i32 },
+    /// The function has run in the fork server.
+    Preloaded,
+    /// The order was not carried out, for this reason.
+    Failed { reason: String },
+    /// The child has ended, with this status in the form of `wait(2)`.
+    Exited { status: i32 },
+}
+
+impl Report {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("a report holds nothing that cannot be serialised")
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        postcard::from_bytes(bytes).ok()
+    }
+}

@@ -1,0 +1,363 @@
+//! The fork server's own side: fork, reap, report, and end when the main process does.
+//!
+//! It has one thread and no runtime. It learns of every event by one epoll: orders, the end of
+//! the main process, the end of a child. What its children leave behind becomes its own, and is
+//! collected with them.
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use hatchery_os::{
+    Entry, Fork, Order, OrderError, OrderQueue, RecvError, Start, exit_now, follow_parent, fork,
+    reset_signals,
+};
+use nix::sys::signal::{SigSet, Signal as NixSignal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, getppid,
+    kill_process_group, pidfd_open, pidfd_send_signal, set_child_subreaper,
+    set_parent_process_death_signal, setpgid, wait, waitid, waitpid,
+};
+
+use super::{Kind, Report, Request};
+use crate::child::wait_status;
+
+/// The exit code of a child whose function panicked, as Rust's own `main` has it.
+const PANICKED: u8 = 101;
+
+/// The exit code of a child that could not be set up.
+const NOT_SET_UP: u8 = 71;
+
+/// The most of a reason that is reported; the other side has room for little more.
+const REASON_BYTES_MAX: usize = 2048;
+
+/// The epoll token of the order queue.
+const ORDERS: u64 = 0;
+
+/// The epoll token of the main process.
+const MAIN: u64 = 1;
+
+/// The epoll token of the signal that tells of children that ended.
+const CHILDREN: u64 = 2;
+
+/// Serves orders until the main process is gone.
+pub(super) fn run(queue: OrderQueue) -> u8 {
+    let _unnamed = rustix::thread::set_name(c"hatchery-fork");
+    // A signal sent to the main process's group, such as the terminal's Ctrl-C, is not for us.
+    let _already_leader = setpgid(None, None);
+    let served = fresh_signals()
+        .and_then(|()| Server::new(queue))
+        .and_then(Server::serve);
+    match served {
+        Ok(()) => 0,
+        Err(_main_is_gone) => NOT_SET_UP,
+    }
+}
+
+struct Server {
+    queue: OrderQueue,
+    /// Watched for the end of the main process; closed, it would no longer be.
+    _main: OwnedFd,
+    main_pid: Pid,
+    epoll: OwnedFd,
+    child_signal: SignalFd,
+    children: HashMap<Pid, Running>,
+}
+
+/// A child that has not been collected.
+struct Running {
+    pidfd: OwnedFd,
+    report: OwnedFd,
+}
+
+/// What an event leads to.
+enum Next {
+    /// This is the fork server, and it goes on.
+    Serve,
+    /// The main process is gone.
+    End,
+    /// This is a child that was just forked.
+    BeChild(ChildTask),
+}
+
+/// What a child does, and whose it is.
+struct ChildTask {
+    name: String,
+    entry: Entry,
+    start: Start,
+    /// Where it says that it runs.
+    report: OwnedFd,
+    parent: Pid,
+    keeper: Pid,
+}
+
+impl Server {
+    fn new(queue: OrderQueue) -> io::Result<Self> {
+        let main_pid = getppid().ok_or(io::ErrorKind::NotFound)?;
+        let main = pidfd_open(main_pid, PidfdFlags::empty())?;
+        if getppid() != Some(main_pid) {
+            // The main process ended in between, and the descriptor may name another.
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        set_child_subreaper(Some(getpid()))?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let child_signal = SignalFd::with_flags(&child_signals(), flags)?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        watch(&epoll, queue.as_fd(), ORDERS)?;
+        watch(&epoll, main.as_fd(), MAIN)?;
+        watch(&epoll, child_signal.as_fd(), CHILDREN)?;
+        Ok(Self {
+            queue,
+            _main: main,
+            main_pid,
+            epoll,
+            child_signal,
+            children: HashMap::new(),
+        })
+    }
+
+    fn serve(mut self) -> io::Result<()> {
+        let mut events = Vec::with_capacity(64);
+        loop {
+            rustix::io::retry_on_intr(|| {
+                epoll::wait(&self.epoll, spare_capacity(&mut events), None)
+            })?;
+            for event in events.drain(..) {
+                match self.handle(event.data.u64()) {
+                    Next::Serve => {}
+                    Next::End => {
+                        self.sweep();
+                        return Ok(());
+                    }
+                    Next::BeChild(task) => {
+                        // Nothing of the fork server's stays open in its child.
+                        drop(self);
+                        task.run()
+                    }
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, token: u64) -> Next {
+        match token {
+            MAIN => Next::End,
+            ORDERS => self.take_orders(),
+            _ => {
+                self.collect();
+                Next::Serve
+            }
+        }
+    }
+
+    /// Carries out every order that has arrived.
+    fn take_orders(&mut self) -> Next {
+        loop {
+            match self.queue.recv() {
+                Ok(order) => {
+                    if let Some(task) = self.carry_out(order) {
+                        return Next::BeChild(task);
+                    }
+                }
+                Err(OrderError::Recv(RecvError::Empty)) => return Next::Serve,
+                Err(OrderError::Recv(RecvError::Closed)) => return Next::End,
+                // The sender's report channel closed with the message, which tells it.
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Returns a task in a child that was forked for it, and `None` in the fork server.
+    fn carry_out(&mut self, order: Order) -> Option<ChildTask> {
+        let Order { entry, mut start } = order;
+        if start.descriptors.is_empty() {
+            return None;
+        }
+        let report = start.descriptors.remove(0);
+        let Ok(request) = postcard::from_bytes::<Request<'_>>(&start.bytes) else {
+            fail(&report, "the order cannot be decoded");
+            return None;
+        };
+        let (kind, name) = (request.kind, request.name.to_owned());
+        start.bytes = request.bytes.to_vec();
+        if kind == Kind::Preload {
+            preload(entry, start, &report);
+            // The signals were made anew, and one that told of an end may have gone with them.
+            self.collect();
+            return None;
+        }
+        let parent = getpid();
+        match fork() {
+            Ok(Fork::Child) => {
+                return Some(ChildTask {
+                    name,
+                    entry,
+                    start,
+                    report,
+                    parent,
+                    keeper: self.main_pid,
+                });
+            }
+            Ok(Fork::Parent(pidfd, pid)) => {
+                self.children.insert(pid, Running { pidfd, report });
+            }
+            Err(error) => fail(&report, &error.to_string()),
+        }
+        None
+    }
+
+    /// Collects every process that has ended, and reports those that were ordered.
+    fn collect(&mut self) {
+        while let Ok(Some(signal)) = self.child_signal.read_signal() {
+            self.report_end(signal.ssi_pid);
+        }
+        // One signal may stand for many ends, so there may be more than were named.
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            // What is not among them was left behind by one of them.
+            if let Some(child) = self.children.remove(&pid) {
+                let status = status.as_raw();
+                let _unheard = tell(&child.report, &Report::Exited { status }, &[]);
+            }
+        }
+    }
+
+    /// Reports the end of a child before it is collected: if this process is killed in between, the
+    /// status is known all the same.
+    fn report_end(&mut self, pid: u32) {
+        let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+            return;
+        };
+        let Some(child) = self.children.get(&pid) else {
+            return;
+        };
+        let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        if let Ok(Some(status)) = waitid(WaitId::PidFd(child.pidfd.as_fd()), peek) {
+            let status = wait_status(&status);
+            let _unheard = tell(&child.report, &Report::Exited { status }, &[]);
+            self.children.remove(&pid);
+        }
+    }
+
+    /// Kills every child that is left, with the processes it may have started, and collects it.
+    fn sweep(&self) {
+        for (&pid, child) in &self.children {
+            // Not yet collected, its id is still its own.
+            let _ended = kill_process_group(pid, Signal::KILL);
+            // It may not lead its group yet, or have left it.
+            let _ended = pidfd_send_signal(&child.pidfd, Signal::KILL);
+        }
+        for &pid in self.children.keys() {
+            // Where nobody collects orphans they would stay as zombies.
+            let _status = waitpid(Some(pid), WaitOptions::empty());
+        }
+    }
+}
+
+impl ChildTask {
+    /// Sets the child up, runs its function, and ends the process.
+    fn run(self) -> ! {
+        if let Ok(name) = std::ffi::CString::new(self.name) {
+            let _unnamed = rustix::thread::set_name(&name);
+        }
+        let is_set_up = setpgid(None, None).is_ok()
+            && SigSet::empty().thread_set_mask().is_ok()
+            && follow_parent(self.parent, self.keeper).is_ok();
+        if !is_set_up {
+            exit_now(NOT_SET_UP);
+        }
+        if let Err(error) = say_started(&self.report) {
+            // Nobody would know of it: better none.
+            fail(&self.report, &error.to_string());
+            exit_now(NOT_SET_UP);
+        }
+        drop(self.report);
+        let (entry, start) = (self.entry, self.start);
+        let code = catch_unwind(move || entry.run(start)).unwrap_or(PANICKED);
+        let _closed = io::stdout().flush();
+        exit_now(code)
+    }
+}
+
+/// Tells whoever ordered this child that it runs.
+///
+/// The child says so itself: the fork server may be killed as soon as it has forked, and then the
+/// main process has a child that it must know of.
+fn say_started(report: &OwnedFd) -> io::Result<()> {
+    let pid = getpid();
+    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+    let started = Report::Started {
+        pid: pid.as_raw_nonzero().get(),
+    };
+    tell(report, &started, &[pidfd.as_fd()])
+}
+
+fn preload(entry: Entry, start: Start, report: &OwnedFd) {
+    // While it runs nobody watches the main process, so the kernel must.
+    let _unwatched = set_parent_process_death_signal(Some(Signal::KILL));
+    let outcome = catch_unwind(AssertUnwindSafe(|| entry.run(start)));
+    let _unwatched = set_parent_process_death_signal(None);
+    // What is still buffered would be written by every child.
+    let _closed = io::stdout().flush();
+    if let Err(panic) = outcome {
+        fail(report, &format!("it panicked: {}", panic_text(&*panic)));
+        return;
+    }
+    // A library that was loaded may have changed the signals that children inherit.
+    match fresh_signals().and_then(|()| hatchery_os::thread_count()) {
+        Ok(1) => {
+            let _unheard = tell(report, &Report::Preloaded, &[]);
+        }
+        Ok(threads) => fail(
+            report,
+            &format!("it left the fork server with {threads} threads, and only one may fork"),
+        ),
+        Err(error) => fail(report, &error.to_string()),
+    }
+}
+
+/// The words of a panic.
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a value that is not text")
+}
+
+fn fail(report: &OwnedFd, reason: &str) {
+    let reason = reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned();
+    let _unheard = tell(report, &Report::Failed { reason }, &[]);
+}
+
+fn tell(report: &OwnedFd, message: &Report, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let bytes = message.encode();
+    match hatchery_os::send(report, &[IoSlice::new(&bytes)], descriptors) {
+        // Whoever asked has gone since; then nobody wants to know.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn watch(epoll: &OwnedFd, source: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+    let data = epoll::EventData::new_u64(token);
+    epoll::add(epoll, source, data, epoll::EventFlags::IN)?;
+    Ok(())
+}
+
+/// Gives this process the signals that its children are to have, and keeps back the one that
+/// tells of their end.
+fn fresh_signals() -> io::Result<()> {
+    reset_signals()?;
+    child_signals().thread_block()?;
+    Ok(())
+}
+
+fn child_signals() -> SigSet {
+    let mut signals = SigSet::empty();
+    signals.add(NixSignal::SIGCHLD);
+    signals
+}

@@ -1,0 +1,23 @@
+//! Processes without tokio: the fork server, its children, and a worker's side of the hand-off.
+//!
+//! Everything here is blocking or non-blocking plain code over descriptors that can be polled;
+//! the crate `hatchery` puts its async face on it.
+#![forbid(unsafe_code)]
+
+mod channel;
+mod child;
+mod fork_server;
+mod ledger;
+mod preload;
+mod worker;
+
+pub use channel::{FromWorker, Handover, Peer, ToWorker, decode, encode};
+pub use child::{Child, StartError, Starting, WaitError};
+pub use fork_server::{
+    InitError, Program, StartMethod, begin, end, ensure_running, fork_server_pidfd, init,
+    init_with, is_running, start,
+};
+pub use hatchery_os::{DESCRIPTORS_MAX, Entry, Start};
+pub use ledger::{LedgerError, LedgerEvent, LedgerReader, LedgerWriter};
+pub use preload::{PreloadError, preload, preloaded};
+pub use worker::{Batch, BatchError, Claim, WorkerLink, serve_blocking};

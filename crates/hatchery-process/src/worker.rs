@@ -1,0 +1,224 @@
+//! A worker's end of the hand-off, and the loop of a worker that blocks.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use hatchery_os::RecvError;
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::channel::{FromWorker, Handover, ToWorker, decode, encode};
+use crate::child::wait_readable;
+use crate::ledger::{LedgerEvent, LedgerWriter};
+
+/// Room for the longest message from the front end.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 2048;
+
+/// What a worker shares with the front end: the channel and the ledger.
+#[derive(Debug)]
+pub struct WorkerLink {
+    channel: OwnedFd,
+    ledger: LedgerWriter,
+}
+
+/// What came out of the channel.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Batch {
+    /// Connections, each with its descriptor.
+    Connections(Vec<(Handover, OwnedFd)>),
+    /// Nothing more will come.
+    Drain,
+}
+
+/// Why nothing came out of the channel.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BatchError {
+    /// Nothing has arrived yet.
+    #[error("nothing has arrived yet")]
+    Empty,
+    /// The front end is gone.
+    #[error("the front end is gone")]
+    Closed,
+    /// What arrived is not a message of this version.
+    #[error("a message from the front end cannot be read")]
+    Malformed,
+    /// The kernel refused.
+    #[error("the kernel refused to receive")]
+    Os(#[source] io::Error),
+}
+
+impl WorkerLink {
+    /// Joins the two halves of the link.
+    #[must_use]
+    pub fn new(channel: OwnedFd, ledger: LedgerWriter) -> Self {
+        Self { channel, ledger }
+    }
+
+    /// Tells the front end something, once there is room for it; a front end that is gone is told
+    /// nothing.
+    pub fn tell(&self, message: &FromWorker) {
+        let mut bytes = Vec::new();
+        encode(message, &mut bytes);
+        loop {
+            match hatchery_os::send(&self.channel, &[IoSlice::new(&bytes)], &[]) {
+                // A full channel has something in it that will wake the front end as well.
+                Err(error) if is_full(&error) && *message == FromWorker::Doorbell => return,
+                Err(error) if is_full(&error) && self.wait_for_room().is_ok() => {}
+                // Told, or gone.
+                Ok(()) | Err(_) => return,
+            }
+        }
+    }
+
+    fn wait_for_room(&self) -> io::Result<()> {
+        let mut room = [PollFd::new(&self.channel, PollFlags::OUT)];
+        rustix::io::retry_on_intr(|| poll(&mut room, None))?;
+        Ok(())
+    }
+
+    /// Takes the next message, if one has arrived.
+    ///
+    /// Connections whose descriptors did not fit are sent back; the front end still has them.
+    ///
+    /// # Errors
+    ///
+    /// See [`BatchError`].
+    pub fn recv(&self) -> Result<Batch, BatchError> {
+        let mut buffer = [0; MESSAGE_BYTES_MAX];
+        let mut descriptors = Vec::new();
+        let received = hatchery_os::recv(&self.channel, &mut buffer, &mut descriptors);
+        let received = received.map_err(|error| match error {
+            RecvError::Empty => BatchError::Empty,
+            RecvError::Closed => BatchError::Closed,
+            RecvError::Os(error) => BatchError::Os(error),
+            _ => BatchError::Malformed,
+        })?;
+        match decode(&buffer[..received.len]).ok_or(BatchError::Malformed)? {
+            ToWorker::Drain => Ok(Batch::Drain),
+            ToWorker::Connections(handovers) => Ok(self.take(handovers, descriptors)),
+        }
+    }
+
+    /// Notes that this worker has taken `count` more connections.
+    pub fn note_received(&self, count: u32) {
+        if self.ledger.received(count) {
+            self.tell(&FromWorker::Doorbell);
+        }
+    }
+
+    /// Notes that the handler has read from or written to the connection in `slot`.
+    pub fn claim(&self, slot: u32) {
+        self.note(LedgerEvent::Claimed(slot));
+    }
+
+    /// Notes that the connection in `slot` is over.
+    pub fn finish(&self, slot: u32) {
+        self.note(LedgerEvent::Finished(slot));
+    }
+
+    fn note(&self, event: LedgerEvent) {
+        if self.ledger.write(event) {
+            self.tell(&FromWorker::Doorbell);
+        }
+    }
+
+    fn take(&self, handovers: Vec<Handover>, descriptors: Vec<OwnedFd>) -> Batch {
+        // Descriptors arrive in order, and those that did not fit are the last ones.
+        let lost: Vec<u32> = handovers[descriptors.len().min(handovers.len())..]
+            .iter()
+            .map(|handover| handover.slot)
+            .collect();
+        let taken = handovers.len() - lost.len();
+        if !lost.is_empty() {
+            self.tell(&FromWorker::Nack(lost));
+        }
+        self.note_received(u32::try_from(taken).unwrap_or(u32::MAX));
+        Batch::Connections(handovers.into_iter().zip(descriptors).collect())
+    }
+}
+
+/// Becomes readable when there is a message to take.
+impl AsFd for WorkerLink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// The right to a connection: it is finished when this is dropped.
+#[derive(Debug)]
+pub struct Claim {
+    link: &'static WorkerLink,
+    slot: u32,
+    claimed: bool,
+}
+
+impl Claim {
+    /// Takes the connection in `slot` into a worker's hands.
+    #[must_use]
+    pub fn new(link: &'static WorkerLink, slot: u32) -> Self {
+        Self {
+            link,
+            slot,
+            claimed: false,
+        }
+    }
+
+    /// Notes, the first time, that the connection is being used.
+    ///
+    /// Until then it goes to another worker if this one dies.
+    #[inline]
+    pub fn note_use(&mut self) {
+        if !self.claimed {
+            self.claimed = true;
+            self.link.claim(self.slot);
+        }
+    }
+}
+
+impl Claim {
+    /// Whether the connection has not been used.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        !self.claimed
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.link.finish(self.slot);
+    }
+}
+
+/// Serves connections one after the other until the front end drains this worker or is gone.
+///
+/// `handler` is given each connection's descriptor, in blocking mode, and must not unwind.
+///
+/// # Errors
+///
+/// Returns [`BatchError`] if the channel fails; a front end that is gone is the end, not an error.
+pub fn serve_blocking(
+    link: &'static WorkerLink,
+    mut handler: impl FnMut(Handover, OwnedFd),
+) -> Result<(), BatchError> {
+    loop {
+        match link.recv() {
+            Ok(Batch::Connections(connections)) => {
+                for (handover, socket) in connections {
+                    let mut claim = Claim::new(link, handover.slot);
+                    claim.note_use();
+                    handler(handover, socket);
+                }
+            }
+            Ok(Batch::Drain) | Err(BatchError::Closed) => return Ok(()),
+            Err(BatchError::Empty) => {
+                wait_readable(link.as_fd(), None).map_err(BatchError::Os)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
