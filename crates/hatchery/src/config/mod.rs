@@ -1,0 +1,180 @@
+//! The configuration of a server: what can be set, where it is read from, and what each value is.
+//!
+//! Defaults give way to `hatchery.toml`, that to `HATCHERY_*` variables, and those to flags. One
+//! table, [`Config::keys`], says of every key how it is read, shown and described; the file, the
+//! environment, the flags, the messages and the printed form all follow it. Nothing here opens a
+//! socket, resolves a name or starts a process.
+
+mod bind;
+mod duration;
+mod environment;
+mod error;
+mod file;
+mod given;
+mod key;
+mod loader;
+mod origin;
+mod server;
+mod show;
+mod size;
+mod suggest;
+mod unknown;
+mod value;
+mod workers;
+
+use std::collections::BTreeMap;
+
+use self::given::Given;
+
+pub use self::bind::{BindAddress, BindAddressProblem};
+pub use self::error::{ConfigError, ValueError, ValueProblem};
+pub use self::key::{ConfigKey, ValueKind};
+pub use self::loader::ConfigLoader;
+pub use self::origin::{Origin, Setting};
+pub use self::server::{Dispatch, Overload, Scheduling, ServerConfig};
+pub use self::size::ByteSize;
+pub use self::workers::{WorkerCount, WorkersConfig};
+
+/// Everything that can be set about a server.
+///
+/// A program may change the public fields after loading; [`Config::check`] then says whether the
+/// whole still makes sense. Displayed, a configuration is a `hatchery.toml` that loads to the same
+/// values, with a comment on each line that says where the value came from.
+///
+/// # Examples
+///
+/// ```
+/// use hatchery::Config;
+///
+/// let config = Config::loader()
+///     .text("hatchery.toml", "[workers]\ncount = 4")
+///     .flag("--drain", "workers.drain_timeout", "1m30s")
+///     .load()?;
+/// assert_eq!(config.workers.count.resolve().get(), 4);
+/// assert_eq!(config.workers.drain_timeout.as_secs(), 90);
+/// assert_eq!(config.origin("workers.count").unwrap().to_string(), "hatchery.toml:2");
+/// # Ok::<(), hatchery::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Config {
+    /// The sockets, and who gets what arrives on them.
+    pub server: ServerConfig,
+    /// The worker processes, and how long one may live.
+    pub workers: WorkersConfig,
+    /// Where a source set a key; a key that none did set has no entry.
+    assigned: BTreeMap<&'static str, Assigned>,
+}
+
+/// What a source made of a key.
+#[derive(Clone, Debug)]
+struct Assigned {
+    origin: Origin,
+    /// The value as it was then, to notice that the program changed it since.
+    shown: String,
+}
+
+/// The origin of a value that no source has set.
+static DEFAULT: Origin = Origin::Default;
+/// The origin of a value that is not what the sources made it.
+static PROGRAM: Origin = Origin::Program;
+
+impl Config {
+    /// Loads the configuration file and the environment of this process.
+    ///
+    /// The file is the one that `HATCHERY_CONFIG` names, else `hatchery.toml` in the working
+    /// directory if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ConfigLoader::load`].
+    pub fn load() -> Result<Self, ConfigError> {
+        Self::loader()
+            .default_file()
+            .environment(std::env::vars_os())
+            .load()
+    }
+
+    /// Starts a loader that reads no source yet.
+    pub fn loader() -> ConfigLoader {
+        ConfigLoader::default()
+    }
+
+    /// Returns the table of all keys, in the order in which they are printed.
+    pub fn keys() -> &'static [ConfigKey] {
+        key::KEYS
+    }
+
+    /// Says where the value of `key`, such as `server.bind`, came from.
+    ///
+    /// Answers `None` if there is no such key.
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        let key = ConfigKey::named(key)?;
+        Some(self.origin_of(key, &key.show(self)))
+    }
+
+    /// Lists every key with its value and where that came from.
+    pub fn settings(&self) -> impl Iterator<Item = Setting<'_>> {
+        Self::keys().iter().map(|key| {
+            let value = key.show(self);
+            Setting {
+                key: key.path(),
+                origin: self.origin_of(key, &value),
+                value,
+            }
+        })
+    }
+
+    /// Checks values that the program has set, as loading checks those it reads.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ConfigError::Invalid`] for a value that no source could have given, and
+    /// [`ConfigError::Conflict`] for two that exclude each other.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let mut copy = self.clone();
+        for setting in self.settings() {
+            let key = ConfigKey::named(setting.key).expect("a setting has a key of the table");
+            let given = file::value(&setting.value, setting.origin)?;
+            key.read(&mut copy, &given)?;
+        }
+        self.check_conflicts()
+    }
+
+    /// Sets `key` to what a source gave for it.
+    fn assign(&mut self, key: &'static ConfigKey, given: &Given) -> Result<(), ConfigError> {
+        key.read(self, given)?;
+        let assigned = Assigned {
+            origin: given.origin.clone(),
+            shown: key.show(self),
+        };
+        self.assigned.insert(key.path(), assigned);
+        Ok(())
+    }
+
+    fn origin_of(&self, key: &ConfigKey, shown: &str) -> &Origin {
+        match self.assigned.get(key.path()) {
+            Some(assigned) if assigned.shown == shown => &assigned.origin,
+            None if key.default_value() == shown => &DEFAULT,
+            _ => &PROGRAM,
+        }
+    }
+
+    /// Refuses pairs of values of which each alone would do.
+    fn check_conflicts(&self) -> Result<(), ConfigError> {
+        if self.server.dispatch != Dispatch::Direct || self.server.overload == Overload::Wait {
+            return Ok(());
+        }
+        let origin = |key| self.origin(key).expect("the table has this key").clone();
+        Err(ConfigError::Conflict {
+            key: "server.overload",
+            origin: origin("server.overload"),
+            other_key: "server.dispatch",
+            other_origin: origin("server.dispatch"),
+            reason: "under \"direct\" the workers accept for themselves, so only \"wait\" is possible",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

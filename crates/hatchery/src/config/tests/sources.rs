@@ -1,0 +1,252 @@
+//! Every key from every source, what it takes and what it refuses.
+
+use std::fs;
+
+use super::{load_flag, load_text, load_variable, shown};
+use crate::config::{Config, Origin, ValueKind};
+
+/// What to try on a key: in TOML and in a variable or flag, what does and what does not.
+struct Case {
+    key: &'static str,
+    good_toml: &'static str,
+    good_text: &'static str,
+    /// How both are shown.
+    shown: &'static str,
+    bad_toml: &'static str,
+    /// `None` if the key takes any text.
+    bad_text: Option<&'static str>,
+}
+
+const fn case(
+    key: &'static str,
+    (good_toml, good_text, shown): (&'static str, &'static str, &'static str),
+    bad_toml: &'static str,
+    bad_text: Option<&'static str>,
+) -> Case {
+    Case {
+        key,
+        good_toml,
+        good_text,
+        shown,
+        bad_toml,
+        bad_text,
+    }
+}
+
+const CASES: [Case; 15] = [
+    case(
+        "server.bind",
+        (r#"["fd:7"]"#, "fd:7", r#"["fd:7"]"#),
+        r#""fd:7""#,
+        Some("fd:1"),
+    ),
+    case("server.backlog", ("0x40", "6_4", "64"), "65536", Some("0")),
+    case(
+        "server.max_connections",
+        ("10_000", "10_000", "10000"),
+        r#""10""#,
+        Some("4294967296"),
+    ),
+    case(
+        "server.overload",
+        (r#""reset""#, "reset", r#""reset""#),
+        r#""drop""#,
+        Some("Reset"),
+    ),
+    case(
+        "server.reject_message",
+        (r#""a\tb""#, "a\tb", r#""a\tb""#),
+        "5",
+        None,
+    ),
+    case("server.queue_length", ("0", "0", "0"), "-1", Some("some")),
+    case(
+        "server.queue_timeout",
+        (r#""90s""#, "90s", r#""1m30s""#),
+        "5",
+        Some("5"),
+    ),
+    case(
+        "server.dispatch",
+        (r#""direct""#, "direct", r#""direct""#),
+        "true",
+        Some("least_loaded"),
+    ),
+    case(
+        "server.scheduling",
+        (r#""normal""#, "normal", r#""normal""#),
+        "true",
+        Some("idle"),
+    ),
+    case("workers.count", ("4", "4", "4"), r#""3y""#, Some("0x")),
+    case(
+        "workers.max_concurrency",
+        ("1", "1", "1"),
+        "1.0",
+        Some("1.0"),
+    ),
+    case(
+        "workers.max_connections",
+        (
+            "9223372036854775807",
+            "9223372036854775807",
+            "9223372036854775807",
+        ),
+        "9223372036854775808",
+        Some("-1"),
+    ),
+    case(
+        "workers.max_memory",
+        ("1048576", "1024KiB", r#""1MiB""#),
+        r#""1 MiB""#,
+        Some("1M"),
+    ),
+    case(
+        "workers.start_timeout",
+        (r#""1us""#, "1us", r#""1us""#),
+        r#""0s""#,
+        Some("0s"),
+    ),
+    case(
+        "workers.drain_timeout",
+        (r#""0s""#, "0s", r#""0s""#),
+        "1979-05-27",
+        Some("-1s"),
+    ),
+];
+
+#[test]
+fn every_key_has_a_case() {
+    let keys: Vec<_> = Config::keys().iter().map(|key| key.path()).collect();
+    assert_eq!(CASES.map(|case| case.key).as_slice(), keys);
+}
+
+#[test]
+fn every_key_is_read_from_a_file() {
+    for case in &CASES {
+        let good = format!("{} = {}", case.key, case.good_toml);
+        let config = load_text(&good).unwrap();
+        assert_eq!(shown(&config, case.key), case.shown);
+        let origin = config.origin(case.key).unwrap().to_string();
+        assert_eq!(origin, "hatchery.toml:1");
+
+        let error = load_text(&format!("{} = {}", case.key, case.bad_toml)).unwrap_err();
+        assert_eq!(error.key(), Some(case.key), "{error}");
+    }
+}
+
+#[test]
+fn every_key_is_read_from_the_environment() {
+    for (case, key) in CASES.iter().zip(Config::keys()) {
+        let config = load_variable(&key.variable(), case.good_text).unwrap();
+        assert_eq!(shown(&config, case.key), case.shown);
+        let origin = Origin::Environment(key.variable());
+        assert_eq!(config.origin(case.key), Some(&origin));
+
+        let Some(bad) = case.bad_text else { continue };
+        let error = load_variable(&key.variable(), bad).unwrap_err();
+        assert_eq!(error.key(), Some(case.key), "{error}");
+        assert_eq!(error.origin(), Some(&origin));
+    }
+}
+
+#[test]
+fn every_key_is_read_from_a_flag() {
+    for case in &CASES {
+        let config = load_flag(case.key, case.good_text).unwrap();
+        assert_eq!(shown(&config, case.key), case.shown);
+        let origin = Origin::Flag("--flag".to_owned());
+        assert_eq!(config.origin(case.key), Some(&origin));
+
+        let Some(bad) = case.bad_text else { continue };
+        let error = load_flag(case.key, bad).unwrap_err();
+        assert_eq!(error.key(), Some(case.key), "{error}");
+        assert_eq!(error.origin(), Some(&origin));
+    }
+}
+
+#[test]
+fn the_table_describes_every_key() {
+    for key in Config::keys() {
+        assert_eq!(format!("{}.{}", key.section(), key.name()), key.path());
+        assert!(key.summary().ends_with('.'), "{}", key.path());
+        let choices = key.choices();
+        assert_eq!(choices.is_empty(), key.kind() != ValueKind::Choice);
+        assert!(choices.iter().all(|choice| key.allowed().contains(choice)));
+        if key.kind() == ValueKind::Integer {
+            let limits = key.limits().unwrap();
+            assert!(key.allowed().starts_with(&limits.start().to_string()));
+            assert!(key.allowed().ends_with(&limits.end().to_string()));
+        }
+        let text = format!("{} = {}", key.path(), key.default_value());
+        assert_eq!(
+            shown(&load_text(&text).unwrap(), key.path()),
+            key.default_value()
+        );
+    }
+}
+
+#[test]
+fn a_list_is_commas_in_a_variable_and_repetition_in_flags() {
+    let listed = r#"["fd:3", "unix:/a,b"]"#;
+    let config = Config::loader()
+        .flag("--listen", "server.bind", "fd:3")
+        .flag("--workers", "workers.count", "2")
+        .flag("--listen", "server.bind", "unix:/a,b")
+        .load()
+        .unwrap();
+    assert_eq!(shown(&config, "server.bind"), listed);
+
+    let config = load_variable("HATCHERY_SERVER_BIND", "fd:3, fd:4").unwrap();
+    assert_eq!(shown(&config, "server.bind"), r#"["fd:3", "fd:4"]"#);
+}
+
+#[test]
+fn a_port_that_the_kernel_chooses_may_be_asked_for_twice() {
+    let text = r#"server.bind = ["127.0.0.1:0", "127.0.0.1:0"]"#;
+    assert_eq!(load_text(text).unwrap().server.bind.len(), 2);
+}
+
+#[test]
+fn variables_of_others_are_left_alone() {
+    for name in [
+        "HATCHERY_LOG",
+        "HATCHERY_SERVERS",
+        "hatchery_server_bind",
+        "PATH",
+    ] {
+        assert!(load_variable(name, "what").is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn files_are_read_from_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("my.toml");
+    fs::write(&path, "\u{feff}[workers]\r\ncount = 2\r\n").unwrap();
+
+    let config = Config::loader().file(&path).load().unwrap();
+    let line = 2;
+    let origin = Origin::File {
+        path: path.clone(),
+        line,
+    };
+    assert_eq!(config.origin("workers.count"), Some(&origin));
+
+    let named = Config::loader()
+        .default_file()
+        .environment([("HATCHERY_CONFIG".into(), path.into())])
+        .load()
+        .unwrap();
+    assert_eq!(named.origin("workers.count"), Some(&origin));
+}
+
+#[test]
+fn the_default_file_need_not_exist() {
+    let config = Config::loader()
+        .default_file()
+        .environment([("HATCHERY_CONFIG".into(), "".into())])
+        .load()
+        .unwrap();
+    assert_eq!(config.origin("workers.count"), Some(&Origin::Default));
+}

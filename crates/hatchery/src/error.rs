@@ -1,0 +1,119 @@
+//! What can end a server, or keep it from starting.
+
+use std::io;
+
+use hatchery_process::{InitError, PreloadError, StartError};
+
+use crate::config::{ConfigError, Origin, ValueError};
+
+/// The result of running a server.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Any error that a handler returns; `?` makes one of every error type, and of text.
+pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a handler returns. An error ends its connection, and is logged.
+pub type HandlerResult = std::result::Result<(), HandlerError>;
+
+/// Why a server did not start, or how it ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A setting given in code is wrong.
+    #[error("ServerBuilder::{setting}: {error}")]
+    Setting {
+        /// The builder's method.
+        setting: &'static str,
+        /// What is wrong with its argument.
+        error: ValueError,
+    },
+    /// Blocking workers were to accept for themselves.
+    #[error(
+        "server.dispatch: \"direct\" does not go with a blocking handler; allowed: \
+         \"least-loaded\", \"round-robin\" or \"hash\", or serve and run"
+    )]
+    BlockingDirect,
+    /// A value could not be preloaded.
+    #[error(transparent)]
+    Preload(#[from] PreloadError),
+    /// The fork server was not started.
+    #[error(transparent)]
+    Init(#[from] InitError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A worker process could not be started.
+    #[error("a worker could not be started")]
+    Start(#[from] StartError),
+    /// No worker ever became ready; this is what the last one said.
+    #[error("no worker became ready in {attempts} attempts; the last one {reason}")]
+    WorkersFailed {
+        /// How many were started in a row.
+        attempts: u32,
+        /// What became of the last one.
+        reason: String,
+    },
+    /// Workers were still busy when the time to drain was over, and were killed.
+    #[error("{killed} of the workers did not finish in time and had to be killed")]
+    DrainTimeout {
+        /// How many.
+        killed: usize,
+    },
+    /// The server was told a second time to stop, and stopped at once.
+    #[error("told twice to stop, the server killed its workers")]
+    Killed,
+    /// The value given as state cannot be serialised.
+    #[error("the state cannot be serialised: {0}")]
+    State(String),
+    /// The kernel refused something else.
+    #[error("{what}")]
+    Os {
+        /// What was tried.
+        what: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Whether the user can mend it in the configuration or the command line.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Config(_) | Self::Setting { .. } | Self::BlockingDirect
+        )
+    }
+
+    pub(crate) fn os(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Os { what, source }
+    }
+}
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("{origin}: server.bind: cannot listen on {address}{}", hint(.source))]
+#[non_exhaustive]
+pub struct BindError {
+    /// Where the address was set.
+    pub origin: Origin,
+    /// The address, as it was given.
+    pub address: String,
+    /// The kernel's answer.
+    pub source: io::Error,
+}
+
+/// What would be allowed instead.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; allowed: an address that nobody else listens on",
+        io::ErrorKind::AddrNotAvailable => "; allowed: an address of this machine",
+        io::ErrorKind::PermissionDenied => {
+            "; allowed: a port from 1024 on, or a folder that this user may write to"
+        }
+        _ => "",
+    }
+}

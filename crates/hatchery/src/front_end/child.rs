@@ -1,0 +1,101 @@
+//! A worker process as the front end's runtime waits for it.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use hatchery_process::{Child, StartError, Starting, WaitError};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::crew::WorkerKey;
+use crate::watch::watch;
+
+/// What became of a worker process.
+#[derive(Debug)]
+pub(crate) enum ChildEvent {
+    /// It runs.
+    Started {
+        worker: WorkerKey,
+        pid: u32,
+        pidfd: OwnedFd,
+    },
+    /// It was not started.
+    NotStarted {
+        worker: WorkerKey,
+        error: StartError,
+    },
+    /// It has ended.
+    Exited {
+        worker: WorkerKey,
+        status: Result<ExitStatus, WaitError>,
+    },
+}
+
+/// How often to look where there is no descriptor left to be told by.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Follows one process from its start to its end, and tells of both.
+pub(crate) async fn follow(
+    starting: Starting,
+    worker: WorkerKey,
+    events: UnboundedSender<ChildEvent>,
+) {
+    // The front end outlives its workers, unless it was cancelled and nobody listens.
+    let child = match started(starting).await {
+        Ok(child) => child,
+        Err(error) => {
+            let _cancelled = events.send(ChildEvent::NotStarted { worker, error });
+            return;
+        }
+    };
+    match child.pidfd().try_clone_to_owned() {
+        Ok(pidfd) => {
+            let pid = child.pid().as_raw_nonzero().get().unsigned_abs();
+            let _cancelled = events.send(ChildEvent::Started { worker, pid, pidfd });
+        }
+        // Nobody could kill it later: better none. Its exit is told like any other.
+        Err(_no_descriptor) => {
+            let _ended = child.kill();
+        }
+    }
+    let status = exited(child).await;
+    let _cancelled = events.send(ChildEvent::Exited { worker, status });
+}
+
+async fn started(mut starting: Starting) -> Result<Child, StartError> {
+    loop {
+        if let Some(child) = starting.try_finish()? {
+            return Ok(child);
+        }
+        readable(starting.wait_source()).await;
+    }
+}
+
+async fn exited(mut child: Child) -> Result<ExitStatus, WaitError> {
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) => readable(Some(child.wait_source())).await,
+            Err(error @ WaitError::StatusLost) => return Err(error),
+            Err(error) => {
+                // It runs, for all that is known, and it must not be taken for dead.
+                tracing::warn!(%error, "a worker cannot be waited for");
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    }
+}
+
+/// Waits until `source` may be readable. What happened before counts as well.
+///
+/// A different descriptor tells of a child's end once the fork server has died, so each wait
+/// registers anew: there are two or three in the life of a process.
+async fn readable(source: Option<BorrowedFd<'_>>) {
+    let watched = source.map(|source| source.try_clone_to_owned().and_then(watch));
+    match watched {
+        Some(Ok(watched)) => {
+            let _shut_down = watched.readable().await;
+        }
+        _ => tokio::time::sleep(LOOK).await,
+    }
+}

@@ -1,0 +1,154 @@
+//! The front end's end of each worker: its channel, its ledger, and the means to kill it.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use hatchery_os::RecvError;
+use hatchery_process::{DESCRIPTORS_MAX, FromWorker, Handover, LedgerReader, ToWorker};
+use hatchery_process::{decode, encode};
+use rustix::process::{Signal, pidfd_send_signal};
+use tokio::io::unix::AsyncFd;
+
+use super::roster::Seat;
+use crate::watch::watch;
+
+/// Room for the longest message from a worker.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
+/// Which worker: its seat, and how many workers were started before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WorkerKey {
+    pub(crate) seat: Seat,
+    pub(crate) generation: u32,
+}
+
+/// One worker as the front end reaches it.
+#[derive(Debug)]
+pub(crate) struct CrewMember {
+    pub(crate) key: WorkerKey,
+    /// Which of the shared listeners it has, where workers accept themselves.
+    pub(crate) group: usize,
+    pub(crate) channel: AsyncFd<OwnedFd>,
+    pub(crate) ledger: LedgerReader,
+    /// Placed with it and not sent yet.
+    pub(crate) outbox: Vec<u32>,
+    pub(crate) process: Process,
+    /// Why it could not be set up, as the rest of a sentence about it.
+    pub(crate) complaint: Option<String>,
+    /// When it must be ready, if it is not yet.
+    pub(crate) ready_by: Option<Duration>,
+    /// When it is killed if it has not ended, once it drains.
+    pub(crate) ends_by: Option<Duration>,
+    /// Served enough or grown too large: it goes once a successor is ready.
+    pub(crate) is_retiring: bool,
+    /// After how many connections it retires; 0 means never.
+    pub(crate) retire_after: u64,
+}
+
+/// How far the process of a worker is.
+#[derive(Debug)]
+pub(crate) enum Process {
+    /// It was asked for.
+    Asked,
+    /// It was asked for, and must be killed as soon as it is there.
+    Doomed,
+    /// It runs.
+    Running { pid: u32, pidfd: OwnedFd },
+}
+
+/// Why what was meant for a worker was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendRefusal {
+    /// It has to take something first, or this user has too many descriptors on their way.
+    Later,
+    /// It is gone.
+    Gone,
+}
+
+impl CrewMember {
+    pub(crate) fn new(
+        key: WorkerKey,
+        group: usize,
+        channel: OwnedFd,
+        ledger: LedgerReader,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            key,
+            group,
+            channel: watch(channel)?,
+            ledger,
+            outbox: Vec::new(),
+            process: Process::Asked,
+            complaint: None,
+            ready_by: None,
+            ends_by: None,
+            is_retiring: false,
+            retire_after: 0,
+        })
+    }
+
+    /// The process id, once there is one.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        match self.process {
+            Process::Running { pid, .. } => Some(pid),
+            Process::Asked | Process::Doomed => None,
+        }
+    }
+
+    /// Kills the process, now or as soon as it is there.
+    pub(crate) fn kill(&mut self) {
+        match &self.process {
+            Process::Running { pidfd, .. } => {
+                // One that has ended already needs no killing.
+                let _ended = pidfd_send_signal(pidfd, Signal::KILL);
+            }
+            Process::Asked | Process::Doomed => self.process = Process::Doomed,
+        }
+    }
+
+    /// Reads the worker's next message; `None` if there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the worker has closed its channel or says what cannot be read.
+    pub(crate) fn read(&self) -> io::Result<Option<FromWorker>> {
+        let mut buffer = [0; MESSAGE_BYTES_MAX];
+        match hatchery_os::recv(self.channel.get_ref(), &mut buffer, &mut Vec::new()) {
+            Ok(received) => decode(&buffer[..received.len])
+                .map(Some)
+                .ok_or_else(|| io::ErrorKind::InvalidData.into()),
+            Err(RecvError::Empty) => Ok(None),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    /// Tells the worker that nothing more will come.
+    pub(crate) fn tell_to_drain(&self) -> Result<(), SendRefusal> {
+        self.send(&ToWorker::Drain, &[])
+    }
+
+    /// Sends connections with their descriptors; the caller keeps the descriptors.
+    pub(crate) fn hand_over(
+        &self,
+        handovers: Vec<Handover>,
+        sockets: &[BorrowedFd<'_>],
+    ) -> Result<(), SendRefusal> {
+        debug_assert!(handovers.len() == sockets.len() && sockets.len() <= DESCRIPTORS_MAX);
+        self.send(&ToWorker::Connections(handovers), sockets)
+    }
+
+    fn send(&self, message: &ToWorker, sockets: &[BorrowedFd<'_>]) -> Result<(), SendRefusal> {
+        let mut bytes = Vec::with_capacity(64);
+        encode(message, &mut bytes);
+        let sent = hatchery_os::send(self.channel.as_fd(), &[IoSlice::new(&bytes)], sockets);
+        sent.map_err(|error| {
+            let too_many = Some(rustix::io::Errno::TOOMANYREFS.raw_os_error());
+            if error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == too_many {
+                SendRefusal::Later
+            } else {
+                SendRefusal::Gone
+            }
+        })
+    }
+}

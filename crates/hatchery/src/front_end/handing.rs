@@ -1,0 +1,250 @@
+//! Handing connections to workers, and hearing what became of them.
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hatchery_process::{DESCRIPTORS_MAX, FromWorker, Handover, LedgerEvent, Peer};
+
+use super::crew::SendRefusal;
+use super::lease::LeaseError;
+use super::roster::{Placement, Seat, mix};
+use super::{Accepted, FrontEnd, SEND_RETRY};
+
+/// How many messages of one worker are read in a turn.
+const MESSAGES_PER_TURN: usize = 32;
+
+impl FrontEnd {
+    /// Leases a connection to the worker that the roster picks; it is sent at the end of the turn.
+    pub(super) fn place(&mut self, accepted: Accepted, now: Duration) -> Result<(), Accepted> {
+        let peer = peer_hash(&accepted);
+        let placement = self.roster.place(accepted, peer, now)?;
+        self.is_busy = true;
+        self.retire_if_served(placement.seat, now);
+        let member = self.member(placement.seat);
+        let member = member.expect("the roster seats nobody but the crew");
+        member.outbox.push(placement.slot);
+        Ok(())
+    }
+
+    /// Places those who wait, the longest first.
+    pub(super) fn place_waiting(&mut self, now: Duration) {
+        while self.roster.has_credit(now)
+            && let Some((accepted, since)) = self.queue.pop()
+        {
+            if let Err(accepted) = self.place(accepted, now) {
+                self.queue.put_back(accepted, since);
+                return;
+            }
+        }
+    }
+
+    /// Sends what was placed in this turn, up to 32 connections a message.
+    pub(super) fn hand_over(&mut self, now: Duration) {
+        if self.send_retry.is_some() {
+            return;
+        }
+        for seat in 0..self.crew.len() {
+            while self.send_batch(Seat(seat), now) {}
+        }
+    }
+
+    /// Sends one message to a worker; true if there is more for it.
+    fn send_batch(&mut self, seat: Seat, now: Duration) -> bool {
+        let Some(member) = self.crew[seat.0].as_mut() else {
+            return false;
+        };
+        let count = member.outbox.len().min(DESCRIPTORS_MAX);
+        if count == 0 {
+            return false;
+        }
+        let mut handovers = Vec::with_capacity(count);
+        let mut sockets: Vec<BorrowedFd<'_>> = Vec::with_capacity(count);
+        for &slot in &member.outbox[..count] {
+            let placement = Placement { seat, slot };
+            let Some(accepted) = self.roster.leased(placement) else {
+                // It reported on a connection that it was never sent.
+                member.outbox.clear();
+                self.condemn(seat, &LeaseError::NotOnItsWay(slot));
+                return false;
+            };
+            handovers.push(Handover {
+                id: accepted.id,
+                slot,
+                listener: accepted.listener,
+                peer: accepted.peer,
+            });
+            sockets.push(accepted.socket.as_fd());
+        }
+        match member.hand_over(handovers, &sockets) {
+            Ok(()) => {
+                member.outbox.drain(..count);
+                !member.outbox.is_empty()
+            }
+            Err(SendRefusal::Later) => {
+                self.send_retry = Some(now + SEND_RETRY);
+                false
+            }
+            Err(SendRefusal::Gone) => {
+                // Its exit is on the way, and with it all that it had goes to others.
+                self.roster.drain(seat);
+                false
+            }
+        }
+    }
+
+    /// Reads what workers say.
+    pub(super) fn read_messages(&mut self, context: &mut Context<'_>, now: Duration) {
+        for seat in 0..self.crew.len() {
+            self.read_messages_of(Seat(seat), context, now);
+        }
+    }
+
+    fn read_messages_of(&mut self, seat: Seat, context: &mut Context<'_>, now: Duration) {
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(member) = self.crew[seat.0].as_ref() else {
+                return;
+            };
+            let Poll::Ready(Ok(mut guard)) = member.channel.poll_read_ready(context) else {
+                return;
+            };
+            match member.read() {
+                Ok(Some(message)) => self.heard(seat, message, now),
+                Ok(None) => guard.clear_ready(),
+                Err(error) => {
+                    // A worker that hung up is dead or as good as dead. Its exit tells which, and
+                    // until then nothing it holds may go to another.
+                    tracing::debug!(worker = seat.0, %error, "a worker's channel ended");
+                    guard.clear_ready();
+                    self.kill(seat);
+                    return;
+                }
+            }
+        }
+        // A worker that has more to say is heard in the next turn, after the others.
+        context.waker().wake_by_ref();
+    }
+
+    /// Takes in what a worker that is gone has left in its channel and its ledger.
+    pub(super) fn hear_out(&mut self, seat: Seat, now: Duration) {
+        while let Some(member) = self.crew[seat.0].as_ref()
+            && let Ok(Some(message)) = member.read()
+        {
+            self.heard(seat, message, now);
+        }
+        if let Err(error) = self.read_ledger(seat, now) {
+            tracing::error!(worker = seat.0, %error, "a worker that is gone had misreported");
+        }
+    }
+
+    fn heard(&mut self, seat: Seat, message: FromWorker, now: Duration) {
+        match message {
+            FromWorker::Ready { room } => self.became_ready(seat, room, now),
+            FromWorker::Failed(reason) => {
+                if let Some(member) = self.member(seat) {
+                    member.complaint = Some(format!("said: {reason}"));
+                }
+            }
+            // The ledgers are read in every turn.
+            FromWorker::Doorbell => {}
+            FromWorker::Nack(slots) => self.take_back(seat, &slots, now),
+            other => tracing::warn!(worker = seat.0, "a worker said {other:?}"),
+        }
+    }
+
+    /// Takes back connections whose descriptors a worker had no room for.
+    fn take_back(&mut self, seat: Seat, slots: &[u32], now: Duration) {
+        if slots.is_empty() {
+            self.condemn(seat, &LeaseError::EmptyNack);
+            return;
+        }
+        for &slot in slots.iter().rev() {
+            match self.roster.take_back(Placement { seat, slot }) {
+                Ok(Some(accepted)) => self.queue.put_back(accepted, now),
+                Ok(None) => {}
+                Err(error) => {
+                    self.condemn(seat, &error);
+                    return;
+                }
+            }
+        }
+        let is_of_use = self.roster.no_room(seat);
+        tracing::warn!(
+            worker = seat.0,
+            connections = slots.len(),
+            "a worker's descriptor table is full"
+        );
+        if !is_of_use {
+            // None of what it holds are connections that will end.
+            self.kill(seat);
+        }
+    }
+
+    /// Reads what workers have done; true if there was news.
+    pub(super) fn read_ledgers(&mut self, now: Duration) -> bool {
+        let mut news = false;
+        for seat in 0..self.crew.len() {
+            match self.read_ledger(Seat(seat), now) {
+                Ok(some) => news |= some,
+                Err(error) => self.condemn(Seat(seat), &error),
+            }
+        }
+        self.is_busy |= news;
+        news
+    }
+
+    fn read_ledger(&mut self, seat: Seat, now: Duration) -> Result<bool, Misreport> {
+        let Some(member) = self.crew[seat.0].as_mut() else {
+            return Ok(false);
+        };
+        if self.plan.is_direct() {
+            // This worker accepts for itself, and its ledger says only how often.
+            return Ok(false);
+        }
+        let taken = member.ledger.received();
+        let mut news = self.roster.received(seat, taken, now)?;
+        while let Some(event) = member.ledger.take()? {
+            news = true;
+            // The lease ends here: dropping it closes the front end's copy.
+            let _lease = match event {
+                LedgerEvent::Claimed(slot) => self.roster.claimed(Placement { seat, slot }, now)?,
+                LedgerEvent::Finished(slot) => {
+                    self.roster.finished(Placement { seat, slot }, now)?
+                }
+            };
+        }
+        Ok(news)
+    }
+
+    /// Kills a worker whose reports cannot be true.
+    fn condemn(&mut self, seat: Seat, error: &impl std::error::Error) {
+        tracing::error!(
+            worker = seat.0,
+            %error,
+            "a worker misreported, and is killed"
+        );
+        self.kill(seat);
+    }
+}
+
+/// What is wrong with a worker's ledger.
+#[derive(Debug, thiserror::Error)]
+enum Misreport {
+    #[error(transparent)]
+    Ledger(#[from] hatchery_process::LedgerError),
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+}
+
+/// The same number for every connection of one peer: of an address without its port.
+///
+/// Clients of a Unix socket have no address, so each of their connections is a peer of its own.
+fn peer_hash(accepted: &Accepted) -> u64 {
+    // Not keyed: whoever can choose an address for its hash could choose the address as well.
+    let hasher = BuildHasherDefault::<DefaultHasher>::new();
+    match accepted.peer {
+        Peer::Inet(address) => mix(hasher.hash_one(address.ip())),
+        _ => mix(accepted.id),
+    }
+}

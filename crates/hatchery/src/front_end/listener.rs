@@ -1,0 +1,396 @@
+//! Listening sockets: binding them, and accepting from them.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::linux::fs::MetadataExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use hatchery_process::Peer;
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::config::{BindAddress, Origin};
+use crate::error::BindError;
+use crate::server::SocketKind;
+
+/// The first descriptor that systemd passes.
+const SYSTEMD_FIRST: RawFd = 3;
+
+/// A bound socket that listens.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: OwnedFd,
+    address: String,
+    kind: SocketKind,
+    /// Removed with the listener.
+    _file: Option<SocketFile>,
+}
+
+/// How sockets are to be bound.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BindOptions {
+    /// How many connections the kernel holds that nobody has accepted.
+    pub(crate) backlog: u32,
+    /// How many sockets share each TCP address, with `SO_REUSEPORT` if more than one.
+    pub(crate) sharers: usize,
+}
+
+/// What `accept` answered.
+#[derive(Debug)]
+pub(crate) enum AcceptOutcome {
+    /// A connection.
+    Connection(OwnedFd, Peer),
+    /// There is none waiting.
+    None,
+    /// This one was gone before it was accepted; there may be others.
+    Gone,
+    /// There is no room for another descriptor or socket; it stays in the kernel's queue.
+    NoRoom(io::Error),
+}
+
+impl Listener {
+    /// Binds every address, each as `sharers` sockets or as one that is shared.
+    pub(crate) fn bind_all(
+        addresses: &[BindAddress],
+        options: BindOptions,
+    ) -> Result<Vec<Vec<Self>>, BindError> {
+        let mut groups = Vec::new();
+        for address in addresses {
+            if *address == BindAddress::Systemd {
+                for number in systemd_descriptors().map_err(|e| refused(address, e))? {
+                    groups.push(vec![Self::inherit(number, address)?]);
+                }
+                continue;
+            }
+            groups.push(Self::bind(address, options)?);
+        }
+        Ok(groups)
+    }
+
+    fn bind(address: &BindAddress, options: BindOptions) -> Result<Vec<Self>, BindError> {
+        match address {
+            BindAddress::Tcp(tcp) => {
+                bind_tcp(*tcp, options).map_err(|error| refused(address, error))
+            }
+            BindAddress::Unix { path, mode } => {
+                let listener = bind_unix(path, *mode, options.backlog);
+                Ok(vec![listener.map_err(|error| refused(address, error))?])
+            }
+            BindAddress::Abstract(name) => {
+                let path = format!("\0{name}");
+                let socket = SockAddr::unix(path)
+                    .and_then(|name| listen_unix(&name, None, options.backlog))
+                    .map_err(|error| refused(address, error))?;
+                Ok(vec![Self::of_unix(socket, address.to_string(), None)])
+            }
+            BindAddress::Inherited(number) => Ok(vec![Self::inherit(*number, address)?]),
+            other => Err(refused(other, io::ErrorKind::Unsupported.into())),
+        }
+    }
+
+    fn inherit(number: RawFd, address: &BindAddress) -> Result<Self, BindError> {
+        let socket = hatchery_os::inherit_listener(number)
+            .map_err(|error| refused(address, io::Error::other(error)))?;
+        let socket = Socket::from(socket);
+        let prepared = socket
+            .set_nonblocking(true)
+            .and_then(|()| socket.local_addr());
+        let local = prepared.map_err(|error| refused(address, error))?;
+        Ok(match local.as_socket() {
+            Some(tcp) => Self::of_tcp(socket, tcp),
+            None => Self::of_unix(socket, format!("fd:{number}"), None),
+        })
+    }
+
+    fn of_tcp(socket: Socket, address: SocketAddr) -> Self {
+        // AcceptOutcome sockets inherit it, which saves a system call for each.
+        let _unsupported = socket.set_tcp_nodelay(true);
+        Self {
+            socket: socket.into(),
+            address: address.to_string(),
+            kind: SocketKind::Tcp,
+            _file: None,
+        }
+    }
+
+    fn of_unix(socket: Socket, address: String, file: Option<SocketFile>) -> Self {
+        Self {
+            socket: socket.into(),
+            address,
+            kind: SocketKind::Unix,
+            _file: file,
+        }
+    }
+
+    /// Where it listens, in the form that a client can use.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Which kind of socket it accepts.
+    pub(crate) fn kind(&self) -> SocketKind {
+        self.kind
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<OwnedFd> {
+        self.socket.try_clone()
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Accepts one connection from a socket that listens.
+///
+/// # Errors
+///
+/// Returns the errors of `accept4(2)` that mean that the listener is of no use any more.
+pub(crate) fn accept(listener: BorrowedFd<'_>, flags: SocketFlags) -> io::Result<AcceptOutcome> {
+    match acceptfrom_with(listener, flags | SocketFlags::CLOEXEC) {
+        Ok((socket, from)) => {
+            let peer = from.and_then(|address| SocketAddr::try_from(address).ok());
+            Ok(AcceptOutcome::Connection(
+                socket,
+                peer.map_or(Peer::Unix, Peer::Inet),
+            ))
+        }
+        Err(Errno::WOULDBLOCK) => Ok(AcceptOutcome::None),
+        Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
+            Ok(AcceptOutcome::NoRoom(error.into()))
+        }
+        Err(error @ (Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::OPNOTSUPP)) => {
+            Err(error.into())
+        }
+        // Everything else is an error of the connection that was about to be accepted.
+        Err(_) => Ok(AcceptOutcome::Gone),
+    }
+}
+
+fn refused(address: &BindAddress, source: io::Error) -> BindError {
+    BindError {
+        origin: Origin::Program,
+        address: address.to_string(),
+        source,
+    }
+}
+
+/// The descriptors that systemd passed, if they are meant for this process.
+fn systemd_descriptors() -> io::Result<std::ops::Range<RawFd>> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    if number("LISTEN_PID") != Some(std::process::id()) {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "LISTEN_PID does not name this process: it was not started by socket activation",
+        ));
+    }
+    let count = number("LISTEN_FDS").and_then(|count| RawFd::try_from(count).ok());
+    match count {
+        Some(count) if count > 0 => Ok(SYSTEMD_FIRST..SYSTEMD_FIRST.saturating_add(count)),
+        _ => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "LISTEN_FDS does not say how many sockets were passed",
+        )),
+    }
+}
+
+fn bind_tcp(address: SocketAddr, options: BindOptions) -> io::Result<Vec<Listener>> {
+    // Sharing is only with ourselves: whoever else has the port makes this fail.
+    let first = bound_tcp(address, false)?;
+    let bound = local_address(&first)?;
+    let sockets = if options.sharers <= 1 {
+        vec![first]
+    } else {
+        drop(first);
+        let sharers = (0..options.sharers).map(|_| bound_tcp(bound, true));
+        sharers.collect::<io::Result<_>>()?
+    };
+    let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
+    let listeners = sockets.into_iter().map(|socket| {
+        socket.listen(backlog)?;
+        Ok(Listener::of_tcp(socket, bound))
+    });
+    listeners.collect()
+}
+
+fn bound_tcp(address: SocketAddr, share: bool) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking(),
+        None,
+    )?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // An IPv4 address is bound where one is asked for, and only there.
+        socket.set_only_v6(true)?;
+    }
+    if share {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
+    let address = socket.local_addr()?;
+    address
+        .as_socket()
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+fn bind_unix(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<Listener> {
+    let name = SockAddr::unix(path)?;
+    remove_stale(path, &name)?;
+    let socket = listen_unix(&name, mode, backlog)?;
+    if let Some(mode) = mode {
+        rustix::fs::chmod(path, Mode::from_raw_mode(mode))?;
+    }
+    let file = SocketFile::at(path)?;
+    let address = format!("unix:{}", path.display());
+    Ok(Listener::of_unix(socket, address, Some(file)))
+}
+
+fn listen_unix(name: &SockAddr, mode: Option<u32>, backlog: u32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    if let Some(mode) = mode {
+        // The file must never be open to more than it should be, not even for a moment.
+        rustix::fs::fchmod(&socket, Mode::from_raw_mode(mode))?;
+    }
+    socket.bind(name)?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket)
+}
+
+/// Removes a socket file that a dead server has left; one that is in use stays, and any other file.
+fn remove_stale(path: &Path, name: &SockAddr) -> io::Result<()> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if !is_socket {
+        // Binding says what is wrong, if anything is.
+        return Ok(());
+    }
+    // A server whose queue is full would make a blocking connect wait.
+    let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    match probe.connect(name) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(()) | Err(_) => Err(io::ErrorKind::AddrInUse.into()),
+    }
+}
+
+/// The file of a Unix socket, which goes when the listener does.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            inode: fs::symlink_metadata(path)?.st_ino(),
+        })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let now = fs::symlink_metadata(&self.path);
+        if now.is_ok_and(|file| file.st_ino() == self.inode) {
+            // Somebody may have been faster; the file is gone either way.
+            let _gone = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(sharers: usize) -> BindOptions {
+        BindOptions {
+            backlog: 16,
+            sharers,
+        }
+    }
+
+    fn bind(address: &str, sharers: usize) -> Result<Vec<Listener>, BindError> {
+        Listener::bind(&address.parse().unwrap(), options(sharers))
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_an_error_even_among_sharers() {
+        let first = bind("127.0.0.1:0", 3).unwrap();
+
+        let error = bind(first[0].address(), 3).unwrap_err();
+
+        assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(first.len(), 3);
+    }
+
+    #[test]
+    fn a_socket_file_has_its_mode_and_goes_with_its_listener() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let address = format!("unix:{}?mode=0640", path.display());
+
+        let listeners = bind(&address, 1).unwrap();
+
+        let mode = fs::metadata(&path).unwrap().st_mode();
+        assert_eq!(mode & 0o777, 0o640);
+        drop(listeners);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_file_of_a_dead_server_is_taken_over_and_that_of_a_live_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = format!("unix:{}/s", folder.path().display());
+        let mut dead = bind(&address, 1).unwrap();
+        let mut left = dead[0]._file.take().unwrap();
+        left.inode = 0;
+        drop(left);
+        drop(dead);
+
+        let alive = bind(&address, 1).unwrap();
+        let error = bind(&address, 1).unwrap_err();
+
+        assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(alive.len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        fs::write(&path, "precious").unwrap();
+
+        let error = bind(&format!("unix:{}", path.display()), 1).unwrap_err();
+
+        assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_connection_is_accepted_with_its_peer() {
+        let listeners = bind("127.0.0.1:0", 1).unwrap();
+        let listener = listeners[0].as_fd();
+        let none = accept(listener, SocketFlags::NONBLOCK).unwrap();
+        assert!(matches!(none, AcceptOutcome::None));
+
+        let client = std::net::TcpStream::connect(listeners[0].address()).unwrap();
+
+        let AcceptOutcome::Connection(_, peer) = accept(listener, SocketFlags::NONBLOCK).unwrap()
+        else {
+            panic!("the client has connected");
+        };
+        assert_eq!(peer, Peer::Inet(client.local_addr().unwrap()));
+    }
+}

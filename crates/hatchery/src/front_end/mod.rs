@@ -1,0 +1,381 @@
+//! The front end: one task that accepts connections and sees that each has a worker.
+//!
+//! Everything it waits for wakes the same task, and a wake is one [`FrontEnd::turn`]: take in
+//! what has happened, accept what there is room for, hand over what was placed, and set the
+//! timer. A turn drains every source, so that many events cost one wake-up.
+//!
+//! The deciding is in [`roster`], [`queue`] and [`restart`], which hold no descriptor; this
+//! module and its parts `accepting`, `handing`, `staffing`, `retiring` and `ending` do what they
+//! decide.
+
+mod accepting;
+mod child;
+mod crew;
+mod ending;
+mod handing;
+mod lease;
+mod listener;
+mod queue;
+mod restart;
+mod retiring;
+mod roster;
+#[cfg(test)]
+mod roster_tests;
+mod staffing;
+
+pub(crate) use self::listener::{AcceptOutcome, Listener, accept};
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use hatchery_process::Peer;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::Sleep;
+
+use self::child::ChildEvent;
+use self::crew::CrewMember;
+use self::listener::BindOptions;
+use self::queue::WaitQueue;
+use self::restart::Restarts;
+use self::roster::{Limits, Roster, STALLED_AFTER, Seat};
+use crate::config::{Overload, Scheduling};
+use crate::error::{BindError, Error, Result};
+use crate::server::{Plan, Ready};
+use crate::signals::Signals;
+use crate::watch::watch;
+
+/// How long a used connection's lease may be held while the front end has other work.
+const LEASE_TICK: Duration = Duration::from_millis(5);
+
+/// How long to wait before sending again to a worker that could take nothing.
+const SEND_RETRY: Duration = Duration::from_millis(5);
+
+/// How long to wait before starting a fork server again that could not be started.
+const FORK_SERVER_RETRY: Duration = Duration::from_secs(1);
+
+/// How often the memory and the connections of workers are looked at, where that is asked for.
+const CHECK_UP: Duration = Duration::from_secs(1);
+
+/// A connection that was accepted and that no worker has used.
+#[derive(Debug)]
+struct Accepted {
+    socket: OwnedFd,
+    id: u64,
+    listener: u16,
+    peer: Peer,
+    /// How many workers have died with it.
+    deaths: u8,
+}
+
+/// What the server is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// It ends once its workers have, and kills them at this time.
+    Draining(Duration),
+    /// Its workers are killed, for one reason or another.
+    Ending,
+}
+
+/// The front end of one server.
+struct FrontEnd {
+    plan: Plan,
+    born: Instant,
+    phase: Phase,
+    outcome: Result<()>,
+    /// Each address's sockets: one, or one a worker where workers accept themselves.
+    listeners: Vec<Vec<Listener>>,
+    /// The sockets that the front end accepts from; none where workers do.
+    accepting: Vec<AsyncFd<OwnedFd>>,
+    /// Which of them comes first in this turn.
+    first_listener: usize,
+    pause: accepting::Pause,
+    /// Held by every rejected client that is still being told so.
+    lingering: Arc<()>,
+    roster: Roster<Accepted>,
+    queue: WaitQueue<Accepted>,
+    crew: Vec<Option<CrewMember>>,
+    restarts: Restarts,
+    /// The groups that need a worker, and when to start it.
+    vacancies: Vec<(usize, Duration)>,
+    generation: u32,
+    connection: u64,
+    events: UnboundedReceiver<ChildEvent>,
+    events_sender: UnboundedSender<ChildEvent>,
+    fork_server: AsyncFd<OwnedFd>,
+    /// When to try again to start one.
+    fork_server_retry: Option<Duration>,
+    tick: Option<Duration>,
+    /// Whether anything was accepted, used or finished since the last tick.
+    is_busy: bool,
+    send_retry: Option<Duration>,
+    check_up: Option<Duration>,
+    announced: bool,
+    timer: Pin<Box<Sleep>>,
+    timer_at: Option<Duration>,
+}
+
+/// Runs a server until it is told to stop and has drained, or cannot go on.
+pub(crate) async fn run(mut plan: Plan) -> Result<()> {
+    let mut signals = Signals::listen(plan.signals, plan.shutdown.take())
+        .map_err(Error::os("signals cannot be listened to"))?;
+    crate::log::install_default();
+    if plan.server.scheduling == Scheduling::Batch {
+        // Where that is not allowed, this thread is scheduled as any other.
+        let _refused = hatchery_os::schedule_as_batch();
+    }
+    let mut front_end = FrontEnd::new(plan)?;
+    front_end.hire_all()?;
+    poll_fn(|context| front_end.turn(&mut signals, context)).await
+}
+
+impl FrontEnd {
+    fn new(plan: Plan) -> Result<Self> {
+        let is_direct = plan.is_direct();
+        let options = BindOptions {
+            backlog: plan.server.backlog.get(),
+            sharers: if is_direct { plan.count } else { 1 },
+        };
+        let listeners =
+            Listener::bind_all(&plan.server.bind, options).map_err(|error| BindError {
+                origin: plan.bind_origin.clone(),
+                ..error
+            })?;
+        plan.check_listeners(&listeners)?;
+        let accepting = if is_direct {
+            Vec::new()
+        } else {
+            let sockets = listeners.iter().flatten();
+            let sockets = sockets.map(|listener| watch(listener.try_clone()?));
+            let sockets: io::Result<Vec<_>> = sockets.collect();
+            sockets.map_err(Error::os("listeners cannot be watched"))?
+        };
+        let limits = Limits {
+            per_worker: plan.per_worker(),
+            in_all: plan.server.max_connections.get(),
+        };
+        let queue_len = match plan.server.overload {
+            // Whoever may wait for ever waits in the kernel's queue.
+            Overload::Wait => 0,
+            _ => plan.server.queue_length as usize,
+        };
+        let (events_sender, events) = unbounded_channel();
+        let fork_server = hatchery_process::fork_server_pidfd()?;
+        Ok(Self {
+            born: Instant::now(),
+            phase: Phase::Serving,
+            outcome: Ok(()),
+            accepting,
+            first_listener: 0,
+            pause: accepting::Pause::default(),
+            lingering: Arc::default(),
+            roster: Roster::new(plan.server.dispatch, limits),
+            queue: WaitQueue::new(queue_len, plan.server.queue_timeout),
+            crew: Vec::new(),
+            restarts: Restarts::default(),
+            vacancies: Vec::new(),
+            generation: 0,
+            connection: 0,
+            events,
+            events_sender,
+            fork_server: watch_fork_server(fork_server)?,
+            fork_server_retry: None,
+            tick: None,
+            is_busy: false,
+            send_retry: None,
+            check_up: plan.checks_up().then_some(CHECK_UP),
+            announced: false,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            timer_at: None,
+            listeners,
+            plan,
+        })
+    }
+
+    /// Does everything that there is to do now, and sees to being woken for what comes.
+    fn turn(&mut self, signals: &mut Signals, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let now = self.born.elapsed();
+        while let Some(urgency) = signals.poll(context) {
+            self.stop(urgency, now);
+        }
+        while let Poll::Ready(Some(event)) = self.events.poll_recv(context) {
+            self.child_event(event, now);
+        }
+        self.tend_fork_server(context, now);
+        self.read_messages(context, now);
+        self.expire_timers(now);
+        self.read_ledgers(now);
+        let mut more = self.accept(context, now);
+        self.place_waiting(now);
+        self.hand_over(now);
+        self.let_retire();
+        more |= self.ask_for_news(now);
+        self.progress_drain(now);
+        if self.is_over() {
+            return Poll::Ready(std::mem::replace(&mut self.outcome, Ok(())));
+        }
+        if more || self.poll_timer(context).is_ready() {
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Makes sure to be told of what nothing else would tell of; true if there is news already.
+    fn ask_for_news(&mut self, now: Duration) -> bool {
+        let waits_for_room =
+            !self.queue.is_empty() || (!self.accepting.is_empty() && !self.roster.has_credit(now));
+        // Where a handler owns the socket, its end is seen when the last copy closes.
+        let holds_ends_back = self.plan.body.is_blocking && self.roster.has_leases();
+        let must_know = waits_for_room || holds_ends_back || self.phase != Phase::Serving;
+        if !must_know && !self.roster.has_leases() {
+            self.tick = None;
+            return false;
+        }
+        if must_know || (self.tick.is_some_and(|tick| tick <= now) && !self.is_busy) {
+            // A worker that does not take what it was sent is passed over after a while.
+            let may_stall = waits_for_room && self.roster.has_in_flight();
+            self.tick = may_stall.then_some(now + STALLED_AFTER);
+            for member in self.crew.iter().flatten() {
+                member.ledger.want();
+            }
+            // What was written before the wish was seen will not be told.
+            return self.read_ledgers(now);
+        }
+        if self.tick.is_none_or(|tick| tick <= now) && self.is_busy {
+            self.is_busy = false;
+            self.tick = Some(now + LEASE_TICK);
+        }
+        false
+    }
+
+    /// Does what has become due.
+    fn expire_timers(&mut self, now: Duration) {
+        if self.send_retry.is_some_and(|at| at <= now) {
+            self.send_retry = None;
+        }
+        self.pause.expire(now);
+        self.fill_vacancies(now);
+        self.expire_workers(now);
+        self.expire_waiting(now);
+        if self.check_up.is_some_and(|at| at <= now) {
+            self.check_up = Some(now + CHECK_UP);
+            self.check_up_on_workers();
+        }
+    }
+
+    /// When a turn is due even if nothing happens.
+    fn next_deadline(&self) -> Option<Duration> {
+        let crew = self.crew.iter().flatten();
+        let workers = crew
+            .flat_map(|member| [member.ready_by, member.ends_by])
+            .flatten();
+        let vacancies = self.vacancies.iter().map(|&(_, at)| at);
+        let waiting = match self.plan.server.overload {
+            Overload::Wait => None,
+            _ => self.queue.next_expiry(),
+        };
+        let drain = match self.phase {
+            Phase::Draining(deadline) => Some(deadline),
+            Phase::Serving | Phase::Ending => None,
+        };
+        let single = [
+            self.tick,
+            self.send_retry,
+            self.fork_server_retry,
+            self.check_up,
+            self.pause.until(),
+            waiting,
+            drain,
+        ];
+        single
+            .into_iter()
+            .flatten()
+            .chain(workers)
+            .chain(vacancies)
+            .min()
+    }
+
+    /// Sets the timer if the deadline is another, and polls it.
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let deadline = self.next_deadline();
+        let Some(at) = deadline else {
+            return Poll::Pending;
+        };
+        if self.timer_at != deadline {
+            self.timer_at = deadline;
+            let Some(instant) = self.born.checked_add(at) else {
+                // Later than time itself goes.
+                return Poll::Pending;
+            };
+            self.timer.as_mut().reset(instant.into());
+        }
+        let fired = self.timer.as_mut().poll(context);
+        if fired.is_ready() {
+            self.timer_at = None;
+        }
+        fired
+    }
+
+    /// Tells the program, once, that all workers are ready.
+    fn announce(&mut self) {
+        if self.announced {
+            return;
+        }
+        self.announced = true;
+        let addresses = self
+            .listeners
+            .iter()
+            .map(|group| group[0].address().to_owned());
+        let ready = Ready {
+            addresses: addresses.collect(),
+            pid: std::process::id(),
+            workers: self
+                .crew
+                .iter()
+                .flatten()
+                .filter_map(CrewMember::pid)
+                .collect(),
+        };
+        tracing::info!(addresses = ?ready.addresses, workers = ready.workers.len(), "ready");
+        self.plan.announce(&ready);
+    }
+
+    fn member(&mut self, seat: Seat) -> Option<&mut CrewMember> {
+        self.crew.get_mut(seat.0)?.as_mut()
+    }
+
+    /// Starts the fork server again when it has died.
+    fn tend_fork_server(&mut self, context: &mut Context<'_>, now: Duration) {
+        let is_dead = self.fork_server.poll_read_ready(context).is_ready();
+        if !is_dead || self.fork_server_retry.is_some_and(|at| at > now) {
+            return;
+        }
+        tracing::warn!("the fork server died; starting another");
+        let successor = hatchery_process::ensure_running()
+            .and_then(|()| hatchery_process::fork_server_pidfd())
+            .map_err(Error::from)
+            .and_then(watch_fork_server);
+        match successor {
+            Ok(successor) => {
+                self.fork_server = successor;
+                self.fork_server_retry = None;
+                context.waker().wake_by_ref();
+            }
+            Err(error) => {
+                // Workers run on meanwhile.
+                tracing::error!(%error, "the fork server could not be started again");
+                self.fork_server_retry = Some(now + FORK_SERVER_RETRY);
+            }
+        }
+    }
+}
+
+fn watch_fork_server(pidfd: OwnedFd) -> Result<AsyncFd<OwnedFd>> {
+    watch(pidfd).map_err(Error::os("the fork server cannot be watched"))
+}

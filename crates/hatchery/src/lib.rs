@@ -1,0 +1,34 @@
+//! A pre-fork server framework.
+//!
+//! A tokio front end accepts connections and hands them, as descriptors, to a fixed pool of worker
+//! processes that were forked before anything else happened. A handler may burn CPU, block, call C
+//! code that is not thread-safe, leak or crash: one worker's trouble is not the service's.
+//!
+//! [`Server`] is where to begin. [`main`](macro@main) starts the fork server and the runtime.
+#![forbid(unsafe_code)]
+
+mod config;
+mod error;
+mod front_end;
+mod log;
+mod runtime;
+mod server;
+mod signals;
+mod watch;
+mod worker;
+
+pub use config::{
+    BindAddress, BindAddressProblem, ByteSize, Config, ConfigError, ConfigKey, ConfigLoader,
+    Dispatch, Origin, Overload, Scheduling, ServerConfig, Setting, ValueError, ValueKind,
+    ValueProblem, WorkerCount, WorkersConfig,
+};
+pub use error::{BindError, Error, HandlerError, HandlerResult, Result};
+pub use hatchery_macros::main;
+pub use hatchery_process::{
+    InitError, Peer, PreloadError, StartError, StartMethod, preload, preloaded,
+};
+pub use runtime::{Outcome, init, init_with, run_blocking_main, run_main};
+pub use server::{FromSocket, Ready, Server, ServerBuilder, SocketKind};
+pub use worker::{
+    BlockingConnection, Connection, ConnectionGuard, ConnectionInfo, Incoming, Worker,
+};

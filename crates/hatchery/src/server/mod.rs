@@ -1,0 +1,11 @@
+//! What a program says about its server: where, how many, and what to do with a connection.
+
+mod builder;
+mod handler;
+mod plan;
+
+pub use builder::{Server, ServerBuilder};
+pub use handler::{FromSocket, SocketKind};
+pub use plan::Ready;
+
+pub(crate) use plan::Plan;

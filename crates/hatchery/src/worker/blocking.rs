@@ -1,0 +1,125 @@
+//! A worker that blocks: one connection at a time.
+
+use std::any::Any;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use hatchery_process::{BatchError, Peer};
+
+use super::connection::ConnectionInfo;
+use super::context::{self, Context};
+use crate::error::HandlerResult;
+use crate::server::{FromSocket, SocketKind};
+
+/// An accepted connection, TCP or Unix, for a handler that blocks.
+#[derive(Debug)]
+pub struct BlockingConnection {
+    /// A Unix socket is read and written by the same system calls.
+    stream: TcpStream,
+    info: ConnectionInfo,
+}
+
+impl BlockingConnection {
+    /// The number of the connection in this server, from 1, as it is logged.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.info.id
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.info.peer
+    }
+
+    /// Which of the server's addresses it came in by, counted from 0.
+    #[must_use]
+    pub fn listener(&self) -> usize {
+        usize::from(self.info.listener)
+    }
+
+    /// The state that the program gave its workers.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the server was built without [`state`](crate::ServerBuilder::state), or with one
+    /// of another type.
+    #[must_use]
+    pub fn state<T: Any>(&self) -> &'static T {
+        context::state()
+    }
+}
+
+impl Read for BlockingConnection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for BlockingConnection {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for &BlockingConnection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&self.stream).read(buffer)
+    }
+}
+
+impl Write for &BlockingConnection {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&self.stream).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for BlockingConnection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+impl FromSocket for BlockingConnection {
+    fn accepts(_kind: SocketKind) -> bool {
+        true
+    }
+
+    fn from_socket(socket: OwnedFd, info: ConnectionInfo) -> Self {
+        Self {
+            stream: socket.into(),
+            info,
+        }
+    }
+}
+
+/// Runs `handler` for one connection after the other.
+pub(super) fn serve<F, S>(context: &'static Context, handler: F) -> Result<(), BatchError>
+where
+    F: Fn(S) -> HandlerResult,
+    S: FromSocket,
+{
+    context.tell_ready();
+    hatchery_process::serve_blocking(&context.link, |handover, socket| {
+        let info = ConnectionInfo::from(handover);
+        let connection = S::from_socket(socket, info);
+        let (id, peer) = (info.id, info.peer);
+        match catch_unwind(AssertUnwindSafe(|| handler(connection))) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(connection = id, %peer, %error, "the handler failed");
+            }
+            Err(_) => tracing::error!(connection = id, %peer, "the handler panicked"),
+        }
+    })
+}

@@ -1,0 +1,322 @@
+//! A connection in a worker's hands.
+
+use std::any::Any;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use hatchery_process::{Claim, Handover, Peer};
+use rustix::net::{Shutdown, shutdown};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::context::{self, Context};
+use super::stream::Stream;
+
+/// Where a connection came from.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// The number of the connection in this server, as it is logged.
+    ///
+    /// The front end counts from 1; where workers accept themselves, each counts for itself.
+    pub id: u64,
+    /// Which of the server's addresses it came in by, counted from 0.
+    pub listener: u16,
+    /// Who is at the other end.
+    pub peer: Peer,
+}
+
+impl From<Handover> for ConnectionInfo {
+    fn from(handover: Handover) -> Self {
+        Self {
+            id: handover.id,
+            listener: handover.listener,
+            peer: handover.peer,
+        }
+    }
+}
+
+/// An accepted connection, TCP or Unix, that a handler reads and writes.
+///
+/// It implements [`AsyncRead`] and [`AsyncWrite`]; the methods of the same names are here so that
+/// the traits need not be imported. Dropping it sends what was written and then the end.
+///
+/// Until the handler first reads or writes something, the front end keeps a copy of the socket:
+/// if this worker dies before, the connection goes to another worker, unharmed.
+#[derive(Debug)]
+pub struct Connection {
+    stream: Stream,
+    guard: ConnectionGuard,
+    info: ConnectionInfo,
+}
+
+/// Keeps a connection counted among those of its worker, until it is dropped.
+///
+/// [`Connection::into_parts`] returns it beside the socket: hold it for as long as the socket is
+/// in use, so that the worker is given no more than it may have at once.
+#[derive(Debug)]
+pub struct ConnectionGuard {
+    context: &'static Context,
+    claim: Option<Claim>,
+}
+
+impl ConnectionGuard {
+    pub(super) fn new(context: &'static Context, claim: Option<Claim>) -> Self {
+        context.connection_began();
+        Self { context, claim }
+    }
+
+    /// Notes that the connection is in use, and cannot go to another worker any more.
+    #[inline]
+    pub(super) fn note_use(&mut self) {
+        if let Some(claim) = &mut self.claim {
+            claim.note_use();
+        }
+    }
+}
+
+impl ConnectionGuard {
+    /// Whether the connection could still go to another worker.
+    fn is_unused(&self) -> bool {
+        self.claim.as_ref().is_some_and(Claim::is_unused)
+    }
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.context.connection_ended();
+    }
+}
+
+impl Connection {
+    pub(super) fn new(socket: OwnedFd, guard: ConnectionGuard, info: ConnectionInfo) -> Self {
+        Self {
+            stream: Stream::new(socket),
+            guard,
+            info,
+        }
+    }
+
+    /// The number of the connection in this server, as it is logged.
+    ///
+    /// The front end counts from 1; where workers accept themselves, each counts for itself.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.info.id
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.info.peer
+    }
+
+    /// Which of the server's addresses it came in by, counted from 0.
+    #[must_use]
+    pub fn listener(&self) -> usize {
+        usize::from(self.info.listener)
+    }
+
+    /// The state that the program gave its workers.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the server was built without [`state`](crate::ServerBuilder::state), or with one
+    /// of another type.
+    #[must_use]
+    pub fn state<T: Any>(&self) -> &'static T {
+        context::state()
+    }
+
+    /// Reads some bytes; 0 means that the peer will send no more.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `recv(2)`.
+    ///
+    /// # Cancel safety
+    ///
+    /// A cancelled read has read nothing.
+    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        AsyncReadExt::read(self, buffer).await
+    }
+
+    /// Reads until `buffer` is full.
+    ///
+    /// # Errors
+    ///
+    /// Returns `UnexpectedEof` if the peer ends before that, or the error of `recv(2)`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel-safe: a cancelled call may have read a part.
+    pub async fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        AsyncReadExt::read_exact(self, buffer).await
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `send(2)`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel-safe: a cancelled call may have written a part.
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        AsyncWriteExt::write_all(self, bytes).await
+    }
+
+    /// Tells the peer that nothing more will be written.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `shutdown(2)`.
+    ///
+    /// # Cancel safety
+    ///
+    /// It completes at once.
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        AsyncWriteExt::shutdown(self).await
+    }
+
+    /// Waits until there is something to read, or the end.
+    ///
+    /// With [`try_read`](Self::try_read) this lets connections that wait share a buffer, or have
+    /// none: ten thousand idle ones then cost little memory. It may return too early: then
+    /// `try_read` says `WouldBlock`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the socket cannot be registered with the runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: nothing is read.
+    pub async fn readable(&mut self) -> io::Result<()> {
+        poll_fn(|task| self.stream.poll_readable(task)).await
+    }
+
+    /// Reads what is there.
+    ///
+    /// # Errors
+    ///
+    /// Returns `WouldBlock` if there is nothing yet, or the error of `recv(2)`.
+    pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.note_reading();
+        let read = self.stream.try_read(buffer);
+        if read.is_ok() {
+            self.guard.note_use();
+        }
+        read
+    }
+
+    /// Writes what there is room for.
+    ///
+    /// # Errors
+    ///
+    /// Returns `WouldBlock` if there is no room, or the error of `send(2)`.
+    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.guard.note_use();
+        self.stream.try_write(bytes)
+    }
+
+    /// Waits until there is room to write.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the socket cannot be registered with the runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: nothing is written.
+    pub async fn writable(&mut self) -> io::Result<()> {
+        self.stream.writable().await
+    }
+
+    /// Takes the socket out, in non-blocking mode, with what keeps it counted.
+    ///
+    /// From now on the connection is lost if the worker dies, used or not. Whoever owns the socket
+    /// closes it.
+    #[must_use]
+    pub fn into_parts(mut self) -> (OwnedFd, ConnectionGuard) {
+        self.guard.note_use();
+        let socket = self.stream.take();
+        let socket = socket.expect("a connection has its socket until it is taken apart");
+        let guard = ConnectionGuard::new(self.guard.context, self.guard.claim.take());
+        (socket, guard)
+    }
+}
+
+impl Connection {
+    /// Notes that a Unix connection is in use, before it is read.
+    ///
+    /// If a worker dies between a read and its note, the front end asks the kernel what was read.
+    /// Of a Unix socket the kernel cannot tell, so there the note comes first.
+    fn note_reading(&mut self) {
+        if self.is_unused_unix() {
+            self.guard.note_use();
+        }
+    }
+
+    fn is_unused_unix(&self) -> bool {
+        self.info.peer == Peer::Unix && self.guard.is_unused()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        task: &mut TaskContext<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.is_unused_unix() {
+            ready!(self.stream.poll_readable(task))?;
+            self.note_reading();
+        }
+        ready!(self.stream.poll_read(task, buffer))?;
+        self.guard.note_use();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        task: &mut TaskContext<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.guard.note_use();
+        self.stream.poll_write(task, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _task: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        // Nothing is buffered on this side of the kernel.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _task: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(shutdown(self.as_fd(), Shutdown::Write).map_err(io::Error::from))
+    }
+}
+
+/// The socket.
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        let socket = self.stream.socket();
+        socket.expect("a connection has its socket until it is taken apart")
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Some(socket) = self.stream.socket() else {
+            return;
+        };
+        // The front end may still hold its copy for a moment, and closing this one alone would
+        // leave the peer waiting for the end.
+        let _already_ended = shutdown(socket, Shutdown::Write);
+    }
+}

@@ -1,0 +1,136 @@
+//! What a worker knows of itself, for as long as its process lives.
+
+use std::any::{Any, type_name};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::task::Waker;
+
+use hatchery_process::{FromWorker, WorkerLink};
+use tokio::sync::Notify;
+
+use super::FAILED;
+
+/// The longest complaint that is sent to the front end.
+const COMPLAINT_BYTES_MAX: usize = 2048;
+
+/// The state that the program gave its workers.
+pub(super) static STATE: OnceLock<Box<dyn Any + Send + Sync>> = OnceLock::new();
+
+/// One worker: there is one in a process, and it is never dropped.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(super) link: WorkerLink,
+    pub(super) seat: u32,
+    pub(super) generation: u32,
+    /// How many connections its descriptor table has room for.
+    pub(super) room: u32,
+    /// The listeners it accepts from, where workers accept themselves, until it has a runtime.
+    pub(super) listeners: Mutex<Vec<OwnedFd>>,
+    pub(super) is_direct: bool,
+    /// Whether it is scheduled as batch work, if it does not block.
+    pub(super) is_batch: bool,
+    /// How many connections it may have where it accepts for itself.
+    pub(super) direct_share: u32,
+    /// Its connections.
+    live: AtomicU32,
+    /// Tells of a connection that ended, when somebody waits for that.
+    ended: Notify,
+    /// The task that accepts, while this worker has as many connections as it may.
+    acceptor: Mutex<Option<Waker>>,
+    /// Whether anybody has ever waited for an end: mostly nobody does.
+    is_awaited: AtomicBool,
+}
+
+impl Context {
+    pub(super) fn new(link: WorkerLink, seat: u32, generation: u32) -> Self {
+        Self {
+            link,
+            seat,
+            generation,
+            room: u32::MAX,
+            listeners: Mutex::default(),
+            is_direct: false,
+            is_batch: false,
+            direct_share: u32::MAX,
+            live: AtomicU32::new(0),
+            ended: Notify::new(),
+            acceptor: Mutex::new(None),
+            is_awaited: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells the front end that this worker can be used.
+    pub(super) fn tell_ready(&self) {
+        self.link.tell(&FromWorker::Ready { room: self.room });
+    }
+
+    /// Tells the front end why this worker ends, and returns its exit code.
+    pub(super) fn fail(&self, reason: &str) -> u8 {
+        let reason = &reason[..reason.floor_char_boundary(COMPLAINT_BYTES_MAX)];
+        self.link.tell(&FromWorker::Failed(reason.to_owned()));
+        FAILED
+    }
+
+    pub(super) fn connection_began(&self) {
+        self.live.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn connection_ended(&self) {
+        self.live.fetch_sub(1, Ordering::SeqCst);
+        if !self.is_awaited.load(Ordering::SeqCst) {
+            return;
+        }
+        self.ended.notify_waiters();
+        let acceptor = self
+            .acceptor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(waker) = acceptor {
+            waker.wake();
+        }
+    }
+
+    /// How many connections this worker has.
+    pub(super) fn live(&self) -> u32 {
+        self.live.load(Ordering::SeqCst)
+    }
+
+    /// Wakes a task when the next connection ends.
+    pub(super) fn wake_when_ended(&self, waker: &Waker) {
+        *self.acceptor.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
+        self.is_awaited.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until this worker has no connection.
+    pub(super) async fn all_ended(&self) {
+        self.is_awaited.store(true, Ordering::SeqCst);
+        loop {
+            let ended = self.ended.notified();
+            tokio::pin!(ended);
+            // From here on an end is noticed, so that the look at the count cannot miss one.
+            ended.as_mut().enable();
+            if self.live() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+/// The state, as the type that the program gave.
+///
+/// # Panics
+///
+/// Panics if the server was built without [`state`](crate::ServerBuilder::state), or with one of
+/// another type.
+pub(super) fn state<T: Any>() -> &'static T {
+    let state = STATE.get().and_then(|state| state.downcast_ref());
+    state.unwrap_or_else(|| {
+        panic!(
+            "the server has no state of the type {}: give it one with ServerBuilder::state",
+            type_name::<T>()
+        )
+    })
+}

@@ -1,0 +1,110 @@
+//! A worker process: how it starts, and the three bodies it may have.
+//!
+//! A worker is forked from the fork server with a channel to the front end and a ledger. It sets
+//! itself up, says that it is ready, and runs its body: an asynchronous handler a connection, a
+//! blocking handler, or whatever the program gave it.
+
+mod blocking;
+mod connection;
+mod context;
+mod direct;
+mod incoming;
+mod start;
+mod stream;
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use futures::FutureExt as _;
+use hatchery_process::Start;
+
+pub use self::blocking::BlockingConnection;
+pub use self::connection::{Connection, ConnectionGuard, ConnectionInfo};
+pub use self::incoming::{Incoming, Worker};
+
+pub(crate) use self::start::{WorkerStart, start_hook, state_installer};
+
+use self::incoming::Receiver;
+use crate::error::HandlerResult;
+use crate::server::FromSocket;
+
+/// The exit code of a worker that could not be set up or whose body failed.
+const FAILED: u8 = 1;
+
+/// Runs a worker that spawns `handler` for each connection.
+pub(crate) fn serve<F, Fut>(start: Start, handler: F) -> u8
+where
+    F: Fn(Connection) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = HandlerResult> + Send + 'static,
+{
+    run(start, move |worker| async move {
+        let mut incoming = worker.incoming();
+        while let Some(connection) = incoming.accept().await {
+            let (id, peer) = (connection.id(), connection.peer());
+            // Calling the handler runs the program's code: it may panic, like its future.
+            let Ok(future) = catch_unwind(AssertUnwindSafe(|| handler(connection))) else {
+                tracing::error!(connection = id, %peer, "the handler panicked");
+                continue;
+            };
+            tokio::spawn(async move {
+                match AssertUnwindSafe(future).catch_unwind().await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        tracing::warn!(connection = id, %peer, %error, "the handler failed");
+                    }
+                    Err(_) => tracing::error!(connection = id, %peer, "the handler panicked"),
+                }
+            });
+        }
+        worker.finished().await;
+        Ok(())
+    })
+}
+
+/// Runs a worker with a body of the program's own.
+pub(crate) fn run<F, Fut>(start: Start, body: F) -> u8
+where
+    F: Fn(Worker) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = HandlerResult> + 'static,
+{
+    let Some(context) = start::set_up(start) else {
+        return FAILED;
+    };
+    if context.is_batch {
+        // Where that is not allowed, it is scheduled as any other.
+        let _refused = hatchery_os::schedule_as_batch();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return context.fail(&format!("its runtime cannot be built: {error}")),
+    };
+    let outcome = runtime.block_on(async {
+        let receiver = Receiver::new(context).map_err(|error| error.to_string())?;
+        let worker = Worker::new(context, receiver);
+        body(worker).await.map_err(|error| error.to_string())
+    });
+    // What the body has left running ends with it.
+    drop(runtime);
+    match outcome {
+        Ok(()) => 0,
+        Err(reason) => context.fail(&reason),
+    }
+}
+
+/// Runs a worker that gives `handler` one connection after the other.
+pub(crate) fn serve_blocking<F, S>(start: Start, handler: F) -> u8
+where
+    F: Fn(S) -> HandlerResult + Copy + Send + Sync + 'static,
+    S: FromSocket,
+{
+    let Some(context) = start::set_up(start) else {
+        return FAILED;
+    };
+    match blocking::serve(context, handler) {
+        Ok(()) => 0,
+        Err(error) => context.fail(&error.to_string()),
+    }
+}
