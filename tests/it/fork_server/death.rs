@@ -1,0 +1,170 @@
+//! Who dies with whom, and who does not.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::{Deadline, Process, eventually};
+
+use super::{METHODS, Main};
+
+/// How long anything may outlive the main process.
+const PROMISE: Duration = Duration::from_secs(1);
+
+/// Starts a program with every kind of child, some of them older than the fork server.
+fn populated(method: &str) -> (Main, Vec<Process>) {
+    let mut main = Main::new(method);
+    main.child_here("old-idle", "idle");
+    let spins = main.child_here("old-spin", "spin");
+    kill_and_wait(&main.fork_server());
+    main.child_here("idle", "idle");
+    main.child_here("spin", "spin");
+    main.child_here("hold", "hold");
+    let has_spun = || spins.stat().is_some_and(|stat| !stat.cpu_time.is_zero());
+    eventually(Deadline::usual(), "the old spinner spins", has_spun);
+    let everything = main.everything();
+    assert_eq!(everything.len(), 7, "main, fork server, five children");
+    (main, everything)
+}
+
+fn kill_and_wait(process: &Process) {
+    process.signal(Signal::KILL);
+    assert!(process.ends_by(Deadline::usual()));
+}
+
+#[track_caller]
+fn assert_gone_in_time(processes: &[Process]) {
+    let deadline = Deadline::after(PROMISE);
+    for process in processes {
+        assert!(process.ends_by(deadline), "alive: {:?}", process.stat());
+    }
+}
+
+#[test]
+fn everything_goes_when_main_is_killed() {
+    for method in METHODS {
+        let (main, everything) = populated(method);
+
+        main.process().signal(Signal::KILL);
+
+        assert_gone_in_time(&everything);
+    }
+}
+
+#[test]
+fn everything_goes_when_main_returns() {
+    for method in METHODS {
+        let (mut main, everything) = populated(method);
+
+        main.say("quit");
+
+        assert!(main.wait().success());
+        assert_gone_in_time(&everything);
+        assert_eq!(main.rest(), [""; 0], "nobody has anything left to say");
+    }
+}
+
+#[test]
+fn everything_goes_when_main_and_the_fork_server_are_killed_at_once() {
+    for round in 0..6 {
+        let (main, everything) = populated(METHODS[round % 2]);
+        let fork_server = main.fork_server();
+
+        let (first, second) = match round % 3 {
+            0 => (main.process(), &fork_server),
+            _ => (&fork_server, main.process()),
+        };
+        first.signal(Signal::KILL);
+        second.signal(Signal::KILL);
+
+        assert_gone_in_time(&everything);
+    }
+}
+
+#[test]
+fn a_child_that_left_its_process_group_goes_when_main_is_killed() {
+    for method in METHODS {
+        let mut main = Main::new(method);
+        main.child_here("a", "wander");
+        let everything = main.everything();
+
+        main.process().signal(Signal::KILL);
+
+        assert_gone_in_time(&everything);
+    }
+}
+
+#[test]
+fn what_a_child_started_goes_when_main_is_killed() {
+    for method in METHODS {
+        let mut main = Main::new(method);
+        main.child_here("a", "family");
+        let everything = main.everything();
+        assert_eq!(everything.len(), 4, "main, fork server, child, its own");
+
+        main.process().signal(Signal::KILL);
+
+        assert_gone_in_time(&everything);
+    }
+}
+
+#[test]
+fn everything_goes_when_main_is_killed_while_it_starts_children() {
+    for round in 0..10 {
+        let mut main = Main::new(METHODS[round % 2]);
+        main.say("crowd 100");
+        main.line_of(&format!("c{}", 3 * round));
+
+        main.process().signal(Signal::KILL);
+
+        let gone = Deadline::after(PROMISE);
+        assert!(main.process().ends_by(gone));
+        let nobody_is_left = || !main.everything().iter().any(Process::is_alive);
+        eventually(gone, "everything is gone", nobody_is_left);
+    }
+}
+
+#[test]
+fn children_outlive_a_killed_fork_server_and_their_ends_are_known() {
+    for method in METHODS {
+        let mut main = Main::new(method);
+        main.tell("preload word");
+        for round in 0..20 {
+            let holds = main.child_here("hold", "hold");
+            let idles = main.child_here("idle", "idle");
+            let fork_server = main.fork_server();
+
+            fork_server.signal(Signal::KILL);
+            if round % 2 == 0 {
+                // In odd rounds the next order may yet reach the dying fork server.
+                assert!(fork_server.ends_by(Deadline::usual()));
+                main.tell("revive");
+            }
+
+            main.start_child("word", "word");
+            assert_eq!(main.line_of("word"), "egg");
+            assert_eq!(main.ask("wait word"), "exited 0");
+            assert!(holds.is_alive() && idles.is_alive());
+            main.tell(&format!("release hold {round}"));
+            assert_eq!(main.ask("wait hold"), format!("exited {round}"));
+            idles.signal(Signal::KILL);
+            assert_eq!(main.ask("wait idle"), "killed 9");
+            main.wait_for_no_zombie();
+            assert_ne!(main.fork_server().pid(), fork_server.pid());
+        }
+    }
+}
+
+#[test]
+fn a_child_that_ended_before_its_fork_server_was_killed_has_its_status() {
+    for round in 0..20 {
+        let mut main = Main::new(METHODS[round % 2]);
+        let child = main.child_here("a", "hold");
+        main.tell("release a 9");
+        assert!(child.ends_by(Deadline::usual()));
+
+        main.fork_server().signal(Signal::KILL);
+
+        assert_eq!(main.ask("wait a"), "exited 9");
+    }
+}

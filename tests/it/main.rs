@@ -1,0 +1,8 @@
+//! What Hatchery promises, proved on running programs and seen from outside.
+#![forbid(unsafe_code)]
+
+mod examples;
+mod fork_server;
+mod server;
+mod support;
+mod tidy;

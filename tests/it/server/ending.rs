@@ -1,0 +1,159 @@
+//! How a server ends.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::client::{Client, Heard};
+use super::{Server, server};
+use crate::support::{Deadline, Process, eventually};
+
+/// How long anything may outlive a main process that was killed.
+const PROMISE: Duration = Duration::from_secs(1);
+
+/// Waits until a server that was told to end takes nobody on any more.
+#[track_caller]
+fn wait_until_closed(server: &Server) {
+    eventually(
+        Deadline::usual(),
+        "the server has stopped listening",
+        || Client::try_connect(&server.addresses[0]).is_err(),
+    );
+}
+
+#[test]
+fn a_request_in_flight_is_finished_and_the_exit_code_is_0() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut server = Server::new("talk", "");
+        let mut clients = server.clients(8);
+        clients.iter_mut().for_each(|client| {
+            client.worker();
+        });
+
+        server.process().signal(signal);
+        wait_until_closed(&server);
+
+        for mut client in clients {
+            assert_eq!(client.ask("last words"), "LAST WORDS");
+        }
+        assert_eq!(server.wait().code(), Some(0), "{}", server.errors());
+        assert!(server.everything().is_empty());
+        assert_eq!(server.errors(), "");
+    }
+}
+
+#[test]
+fn a_silent_connection_is_served_after_the_server_was_told_to_end() {
+    let mut server = Server::new("talk", "");
+    let clients = server.clients(8);
+
+    server.process().signal(Signal::TERM);
+    wait_until_closed(&server);
+
+    for mut client in clients {
+        assert_eq!(client.ask("first words"), "FIRST WORDS");
+    }
+    assert_eq!(server.wait().code(), Some(0), "{}", server.errors());
+}
+
+#[test]
+fn what_waits_in_the_kernel_when_the_server_is_told_to_end_is_served() {
+    for count in [1, 40, 200] {
+        let mut server = Server::new("talk", "");
+        server.process().signal(Signal::STOP);
+        let mut clients = server.clients(count);
+        clients.iter().for_each(|client| client.say("here"));
+
+        server.process().signal(Signal::TERM);
+        server.process().signal(Signal::CONT);
+
+        for (number, client) in clients.iter_mut().enumerate() {
+            assert_eq!(
+                client.hear(),
+                Heard::Line("HERE".to_owned()),
+                "{number} of {count}"
+            );
+        }
+        drop(clients);
+        assert_eq!(server.wait().code(), Some(0), "{}", server.errors());
+    }
+}
+
+#[test]
+fn a_handler_that_never_ends_is_killed_in_time_and_the_exit_code_is_1() {
+    for command in ["stay", "spin"] {
+        let mut server = Server::new("talk", "workers.drain_timeout=300ms");
+        server.client().ask(command);
+
+        server.process().signal(Signal::TERM);
+
+        assert_eq!(server.wait().code(), Some(1));
+        assert!(server.everything().is_empty());
+        let errors = server.errors();
+        let last = "error: 1 of the workers did not finish in time and had to be killed";
+        assert_eq!(errors.lines().last(), Some(last), "{errors}");
+    }
+}
+
+#[test]
+fn a_second_signal_kills_at_once() {
+    for (first, second) in [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::TERM)] {
+        let mut server = Server::new("talk", "workers.drain_timeout=1h");
+        server.client().ask("spin");
+        server.process().signal(first);
+        wait_until_closed(&server);
+
+        server.process().signal(second);
+
+        assert_eq!(server.wait().code(), Some(1), "{}", server.errors());
+        assert!(server.everything().is_empty());
+    }
+}
+
+#[test]
+fn nothing_is_left_a_second_after_main_was_killed() {
+    for command in ["on", "stay", "spin"] {
+        let server = Server::new("talk", "workers.count=4");
+        let mut clients = server.clients(4);
+        for client in &mut clients {
+            client.ask(command);
+        }
+        let everything = server.everything();
+        assert_eq!(everything.len(), 6, "main, fork server, four workers");
+
+        server.process().signal(Signal::KILL);
+
+        let deadline = Deadline::after(PROMISE);
+        let is_left = |process: &&Process| !process.ends_by(deadline);
+        assert_eq!(everything.iter().filter(is_left).count(), 0);
+    }
+}
+
+#[test]
+fn a_server_that_is_told_to_end_while_it_starts_leaves_nothing() {
+    for round in 0..20 {
+        let mut main = server("talk", "workers.count=4").start();
+        let booted = || main.everything().len() > round % 6;
+        eventually(Deadline::usual(), "it has some processes", booted);
+
+        main.process().signal(Signal::TERM);
+
+        main.wait();
+        let nothing_is_left = || !main.everything().iter().any(Process::is_alive);
+        let in_time = Deadline::after(PROMISE);
+        eventually(in_time, "everything is gone", nothing_is_left);
+    }
+}
+
+#[test]
+fn a_socket_file_goes_with_its_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let setting = format!("server.bind=unix:{}", path.display());
+    let mut server = Server::new("talk", &setting);
+    assert_eq!(server.client().ask("on"), "ON");
+
+    server.end();
+
+    assert!(!path.exists());
+}

@@ -1,0 +1,100 @@
+//! Workers that have served enough, or grown too large, are replaced without a loss.
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use super::Server;
+use super::client::{Client, Heard};
+use crate::support::{Deadline, eventually};
+
+/// Connects, asks, hangs up, and checks that all of it went well.
+#[track_caller]
+fn visit(address: &str) -> i32 {
+    let mut client = Client::connect(address);
+    let worker = client.worker();
+    client.hang_up();
+    assert_eq!(client.hear(), Heard::End);
+    worker
+}
+
+#[test]
+fn workers_that_have_served_enough_are_replaced_and_nobody_notices() {
+    let mut server = Server::new("talk", "workers.max_connections=20");
+
+    let mut workers: BTreeSet<i32> = (0..400).map(|_| visit(&server.addresses[0])).collect();
+    thread::scope(|threads| {
+        let visits = || (0..100).map(|_| visit(&server.addresses[0])).collect();
+        let visitors: Vec<_> = (0..4).map(|_| threads.spawn(visits)).collect();
+        for visitor in visitors {
+            let seen: BTreeSet<i32> = visitor.join().unwrap();
+            workers.extend(seen);
+        }
+    });
+
+    assert!(
+        workers.len() > 10,
+        "800 visits had {} workers",
+        workers.len()
+    );
+    server.settle(2);
+    let errors = server.errors();
+    assert_eq!(errors, "", "to be recycled is no trouble");
+    server.end();
+}
+
+#[test]
+fn a_connection_that_lasts_outlives_the_recycling_of_its_worker() {
+    let server = Server::new(
+        "talk",
+        "server.dispatch=round-robin workers.max_connections=5",
+    );
+    let mut lasting = server.client();
+    let worker = lasting.worker();
+
+    for _ in 0..50 {
+        visit(&server.addresses[0]);
+    }
+
+    assert_eq!(lasting.worker(), worker);
+    lasting.hang_up();
+    assert_eq!(lasting.hear(), Heard::End);
+    server.settle(2);
+}
+
+#[test]
+fn a_worker_that_does_not_finish_when_it_retires_is_ended() {
+    let settings =
+        "server.dispatch=round-robin workers.max_connections=5 workers.drain_timeout=200ms";
+    let server = Server::new("talk", settings);
+    let mut lasting = server.client();
+    let worker = lasting.worker();
+
+    for _ in 0..50 {
+        visit(&server.addresses[0]);
+    }
+
+    assert!(matches!(lasting.hear(), Heard::End | Heard::Reset));
+    server.settle(2);
+    assert!(server.workers().iter().all(|other| other.pid() != worker));
+}
+
+#[test]
+fn a_worker_that_has_grown_too_large_is_replaced_and_nobody_notices() {
+    let mut server = Server::new("talk", "workers.max_memory=64MiB");
+    let mut large = server.client();
+    let worker = large.worker();
+
+    assert_eq!(large.ask("hoard 80"), "hoarded");
+
+    let has_successor = || server.workers().len() == 3;
+    eventually(Deadline::usual(), "there is a successor", has_successor);
+    for _ in 0..10 {
+        visit(&server.addresses[0]);
+    }
+    assert_eq!(large.worker(), worker);
+    large.hang_up();
+    assert_eq!(large.hear(), Heard::End);
+    server.settle(2);
+    assert!(server.workers().iter().all(|other| other.pid() != worker));
+    server.end();
+}
