@@ -1,0 +1,67 @@
+//! What does starting a process cost, and does it depend on how large the program has grown?
+//!
+//! Run it with `cargo bench -p hatchery-benches --bench process_start`. A process is started, ends
+//! at once, and is waited for. `raw_fork` is the floor: `fork`, `_exit` and `waitid` in this
+//! process while it is small; `raw_fork_grown` the same once it has touched 256 MiB; `fork_server`
+//! and `fork_server_grown` are Hatchery's way, before and after that.
+#![forbid(unsafe_code)]
+
+use std::hint::black_box;
+use std::os::fd::AsFd;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion};
+use hatchery_os::{Fork, exit_now, fork};
+use hatchery_process::{Entry, Program, Start, start};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+/// How much the program grows.
+const GROWN_BYTES: usize = 256 << 20;
+
+/// A page, which is what has to be touched for memory to be there.
+const PAGE_BYTES: usize = 4096;
+
+fn main() {
+    // The fork server is forked first, while this process is small and has one thread.
+    hatchery_process::init().expect("this process has one thread");
+    let mut criterion = Criterion::default().configure_from_args();
+    let mut group = criterion.benchmark_group("process_start");
+    fork_server(&mut group, "fork_server");
+    raw_fork(&mut group, "raw_fork");
+    let mut grown = vec![0_u8; GROWN_BYTES];
+    for page in grown.chunks_mut(PAGE_BYTES) {
+        page[0] = 1;
+    }
+    let grown = black_box(grown);
+    fork_server(&mut group, "fork_server_grown");
+    raw_fork(&mut group, "raw_fork_grown");
+    drop(grown);
+    group.finish();
+    criterion.final_summary();
+    hatchery_process::end();
+}
+
+fn fork_server(group: &mut BenchmarkGroup<'_, WallTime>, name: &str) {
+    let entry = Entry::new(|_: Start| 0);
+    group.bench_function(name, |bencher| {
+        bencher.iter(|| {
+            let mut child = start(Program::new("bench", entry)).expect("a process starts");
+            child.wait().expect("its status is known")
+        });
+    });
+}
+
+fn raw_fork(group: &mut BenchmarkGroup<'_, WallTime>, name: &str) {
+    if !matches!(hatchery_os::thread_count(), Ok(1)) {
+        // A process with threads must not fork.
+        return;
+    }
+    group.bench_function(name, |bencher| {
+        bencher.iter(|| match fork().expect("this process has one thread") {
+            Fork::Child => exit_now(0),
+            Fork::Parent(pidfd, _) => {
+                waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).expect("it ends")
+            }
+        });
+    });
+}
