@@ -8,6 +8,7 @@ mod channel;
 mod child;
 mod fork_server;
 mod ledger;
+mod parcel;
 mod preload;
 mod worker;
 
@@ -19,5 +20,6 @@ pub use fork_server::{
 };
 pub use hatchery_os::{DESCRIPTORS_MAX, Entry, Start};
 pub use ledger::{LedgerError, LedgerEvent, LedgerReader, LedgerWriter};
+pub use parcel::{Parcel, ParcelError, Passed, descriptor};
 pub use preload::{PreloadError, preload, preloaded};
 pub use worker::{Batch, BatchError, Claim, WorkerLink, serve_blocking};
