@@ -111,19 +111,21 @@ pub fn recv(
     let room = buffer.len();
     let mut space = [MaybeUninit::uninit(); CONTROL_BYTES];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let outcome = rustix::io::retry_on_intr(|| {
-        rustix::net::recvmsg(
+    let message = loop {
+        let outcome = rustix::net::recvmsg(
             &socket,
             &mut [IoSliceMut::new(buffer)],
             &mut control,
             RecvFlags::CMSG_CLOEXEC,
-        )
-    });
-    let message = match outcome {
-        Ok(message) => message,
-        Err(rustix::io::Errno::WOULDBLOCK) => return Err(RecvError::Empty),
-        Err(rustix::io::Errno::CONNRESET) => return Err(RecvError::Closed),
-        Err(error) => return Err(RecvError::Os(error.into())),
+        );
+        match outcome {
+            Ok(message) => break message,
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(RecvError::Empty),
+            // The other end closed before it had read everything, which is said once and ahead of
+            // what it sent; that can still be read.
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
+            Err(error) => return Err(RecvError::Os(error.into())),
+        }
     };
     let held = descriptors.len();
     for part in control.drain() {
@@ -195,6 +197,23 @@ mod tests {
 
         assert!(matches!(
             recv(&there, &mut [0; 8], &mut none),
+            Err(RecvError::Closed)
+        ));
+    }
+
+    #[test]
+    fn what_was_sent_before_the_other_end_closed_is_received() {
+        let (here, there) = pair().unwrap();
+        send_bytes(&there, b"never read", &[]);
+        send_bytes(&here, b"last words", &[]);
+        drop(here);
+
+        let mut buffer = [0; 16];
+        let received = recv(&there, &mut buffer, &mut Vec::new()).unwrap();
+
+        assert_eq!(&buffer[..received.len], b"last words");
+        assert!(matches!(
+            recv(&there, &mut buffer, &mut Vec::new()),
             Err(RecvError::Closed)
         ));
     }
