@@ -8,8 +8,10 @@ mod channel;
 mod child;
 mod fork_server;
 mod ledger;
+mod packets;
 mod parcel;
 mod preload;
+mod readiness;
 mod worker;
 
 pub use channel::{FromWorker, Handover, Peer, ToWorker, decode, encode};
@@ -20,6 +22,8 @@ pub use fork_server::{
 };
 pub use hatchery_os::{DESCRIPTORS_MAX, Entry, Start};
 pub use ledger::{LedgerError, LedgerEvent, LedgerReader, LedgerWriter};
+pub use packets::{MESSAGE_BYTES_MAX, Outgoing, PacketRecvError, PacketSendError, Packets};
 pub use parcel::{Parcel, ParcelError, Passed, descriptor};
 pub use preload::{PreloadError, preload, preloaded};
+pub use readiness::wait_for_any;
 pub use worker::{Batch, BatchError, Claim, WorkerLink, serve_blocking};
