@@ -11,6 +11,7 @@ mod config;
 mod error;
 mod front_end;
 mod log;
+mod pipe;
 mod runtime;
 mod server;
 mod signals;
@@ -25,7 +26,12 @@ pub use config::{
 pub use error::{BindError, Error, HandlerError, HandlerResult, Result};
 pub use hatchery_macros::main;
 pub use hatchery_process::{
-    InitError, Peer, PreloadError, StartError, StartMethod, preload, preloaded,
+    InitError, ParcelError, Passed, Peer, PreloadError, StartError, StartMethod, descriptor,
+    preload, preloaded,
+};
+pub use pipe::{
+    AsyncPipeEnd, AsyncPipeReceiver, AsyncPipeSender, PipeEnd, PipeReceiver, PipeRecvError,
+    PipeSendError, PipeSender, direction, one_way_pipe, pipe,
 };
 pub use runtime::{Outcome, init, init_with, run_blocking_main, run_main};
 pub use server::{FromSocket, Ready, Server, ServerBuilder, SocketKind};
