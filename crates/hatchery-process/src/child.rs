@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hatchery_os::RecvError;
@@ -83,11 +84,12 @@ impl Starting {
                 let (Some(pid), Some(pidfd)) = (Pid::from_raw(pid), descriptors.pop()) else {
                     return Err(StartError::Refused("its answer is incomplete".to_owned()));
                 };
+                let report = self.report.take().expect("the answer came through it");
                 Ok(Some(Child {
                     pid,
                     pidfd,
-                    report: self.report.take(),
-                    status: None,
+                    report,
+                    ending: Mutex::new(Ending::Reported),
                 }))
             }
             Some(other) => Err(StartError::Refused(format!("it answered {other:?}"))),
@@ -157,14 +159,28 @@ impl Starting {
 
 /// A running process, or one whose exit status is still to be had.
 ///
-/// Dropping it leaves the process running; it dies with this program.
+/// Any number of threads may wait for it at once. Dropping it leaves the process running; it dies
+/// with this program.
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,
     pidfd: OwnedFd,
-    /// Where the fork server reports the end; `None` once that fork server is gone.
-    report: Option<OwnedFd>,
-    status: Option<ExitStatus>,
+    /// Where the fork server reports the end.
+    report: OwnedFd,
+    ending: Mutex<Ending>,
+}
+
+/// What is known of how a process ended, and who will say.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    /// The fork server will report it.
+    Reported,
+    /// That fork server is gone, and the kernel is asked.
+    Adopted,
+    /// It is known.
+    Known(ExitStatus),
+    /// Nobody will ever know.
+    Lost,
 }
 
 impl Child {
@@ -185,7 +201,10 @@ impl Child {
     /// It is another one after the fork server has died.
     #[must_use]
     pub fn wait_source(&self) -> BorrowedFd<'_> {
-        self.report.as_ref().unwrap_or(&self.pidfd).as_fd()
+        match *self.ending() {
+            Ending::Reported => self.report.as_fd(),
+            _ => self.pidfd.as_fd(),
+        }
     }
 
     /// Returns how the process ended, or `None` while it runs.
@@ -194,28 +213,20 @@ impl Child {
     ///
     /// Returns [`WaitError::StatusLost`] if the process and its fork server were killed at once,
     /// and [`WaitError::Os`] for any error of the kernel.
-    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, WaitError> {
-        if self.status.is_some() {
-            return Ok(self.status);
+    pub fn try_wait(&self) -> Result<Option<ExitStatus>, WaitError> {
+        // The lock is held while the report is read: whoever comes second finds the status.
+        let mut ending = self.ending();
+        if matches!(*ending, Ending::Reported) {
+            *ending = self.read_report()?;
         }
-        if let Some(report) = &self.report {
-            let mut buffer = [0; REPORT_BYTES_MAX];
-            match hatchery_os::recv(report, &mut buffer, &mut Vec::new()) {
-                Ok(received) => {
-                    let Some(Report::Exited { status }) = Report::decode(&buffer[..received.len])
-                    else {
-                        return Err(WaitError::StatusLost);
-                    };
-                    self.status = Some(ExitStatus::from_raw(status));
-                    return Ok(self.status);
-                }
-                Err(RecvError::Empty) => return Ok(None),
-                Err(RecvError::Os(error)) => return Err(WaitError::Os(error)),
-                Err(_) => self.report = None,
-            }
+        if matches!(*ending, Ending::Adopted) {
+            *ending = self.ask_kernel()?;
         }
-        self.status = self.try_wait_adopted()?;
-        Ok(self.status)
+        match *ending {
+            Ending::Known(status) => Ok(Some(status)),
+            Ending::Lost => Err(WaitError::StatusLost),
+            Ending::Reported | Ending::Adopted => Ok(None),
+        }
     }
 
     /// Waits until the process has ended.
@@ -223,7 +234,7 @@ impl Child {
     /// # Errors
     ///
     /// As [`Child::try_wait`].
-    pub fn wait(&mut self) -> Result<ExitStatus, WaitError> {
+    pub fn wait(&self) -> Result<ExitStatus, WaitError> {
         self.wait_until(None)
     }
 
@@ -232,7 +243,7 @@ impl Child {
     /// # Errors
     ///
     /// Returns [`WaitError::Timeout`] if it runs on; otherwise as [`Child::try_wait`].
-    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<ExitStatus, WaitError> {
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<ExitStatus, WaitError> {
         // A time too long to be reckoned with is for ever.
         self.wait_until(Instant::now().checked_add(timeout))
     }
@@ -255,6 +266,15 @@ impl Child {
         self.signal(Signal::KILL)
     }
 
+    /// Interrupts the process, with `SIGINT`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::terminate`].
+    pub fn interrupt(&self) -> io::Result<()> {
+        self.signal(Signal::INT)
+    }
+
     fn signal(&self, signal: Signal) -> io::Result<()> {
         match pidfd_send_signal(&self.pidfd, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
@@ -262,7 +282,7 @@ impl Child {
         }
     }
 
-    fn wait_until(&mut self, deadline: Option<Instant>) -> Result<ExitStatus, WaitError> {
+    fn wait_until(&self, deadline: Option<Instant>) -> Result<ExitStatus, WaitError> {
         loop {
             if let Some(status) = self.try_wait()? {
                 return Ok(status);
@@ -275,24 +295,45 @@ impl Child {
         }
     }
 
+    fn ending(&self) -> MutexGuard<'_, Ending> {
+        // Each change to it is one assignment, so a panic elsewhere leaves it whole.
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads what the fork server reports.
+    fn read_report(&self) -> Result<Ending, WaitError> {
+        let mut buffer = [0; REPORT_BYTES_MAX];
+        match hatchery_os::recv(&self.report, &mut buffer, &mut Vec::new()) {
+            Ok(received) => match Report::decode(&buffer[..received.len]) {
+                Some(Report::Exited { status }) => Ok(Ending::Known(ExitStatus::from_raw(status))),
+                _ => Ok(Ending::Lost),
+            },
+            Err(RecvError::Empty) => Ok(Ending::Reported),
+            Err(RecvError::Os(error)) => Err(WaitError::Os(error)),
+            Err(_) => Ok(Ending::Adopted),
+        }
+    }
+
     /// Asks the kernel, since the fork server is dead and this process has adopted the child.
-    fn try_wait_adopted(&self) -> Result<Option<ExitStatus>, WaitError> {
+    fn ask_kernel(&self) -> Result<Ending, WaitError> {
         let deadline = Instant::now() + ADOPTION_TIMEOUT;
         loop {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
             match waitid(WaitId::PidFd(self.pidfd()), options) {
-                Ok(None) => return Ok(None),
-                Ok(Some(status)) => return Ok(Some(ExitStatus::from_raw(wait_status(&status)))),
+                Ok(None) => return Ok(Ending::Adopted),
+                Ok(Some(status)) => {
+                    return Ok(Ending::Known(ExitStatus::from_raw(wait_status(&status))));
+                }
                 Err(rustix::io::Errno::CHILD) => {}
                 Err(error) => return Err(WaitError::Os(error.into())),
             }
             // Not ours yet: a dying process closes its sockets before it gives up its children.
             let ended = wait_readable(self.pidfd(), Some(Duration::ZERO)).map_err(WaitError::Os)?;
             if !ended {
-                return Ok(None);
+                return Ok(Ending::Adopted);
             }
             if Instant::now() >= deadline {
-                return Err(WaitError::StatusLost);
+                return Ok(Ending::Lost);
             }
             std::thread::yield_now();
         }

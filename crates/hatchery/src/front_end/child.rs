@@ -71,7 +71,7 @@ async fn started(mut starting: Starting) -> Result<Child, StartError> {
     }
 }
 
-async fn exited(mut child: Child) -> Result<ExitStatus, WaitError> {
+async fn exited(child: Child) -> Result<ExitStatus, WaitError> {
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Ok(status),
