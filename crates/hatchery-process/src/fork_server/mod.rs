@@ -9,6 +9,7 @@ mod server;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,12 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The fork server of this process, once it has been started.
 static FORK_SERVER: Mutex<Option<ForkServer>> = Mutex::new(None);
+
+/// Whether this process was started by a fork server.
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
+
+/// What was preloaded in the fork server that started this process, for one of its own.
+static INHERITED: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
 /// How the fork server comes to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -101,9 +108,10 @@ pub fn init_with(method: StartMethod) -> Result<(), InitError> {
     if is_running() {
         return Ok(());
     }
+    let preloads = inherited().clone();
     // Not under the lock: the fork server would inherit it locked, and every child after it. No
     // other thread can be as far with `Fork`, for there is none.
-    let launched = ForkServer::launch(method)?;
+    let launched = ForkServer::launch(method, preloads)?;
     let mut server = lock();
     if server.is_some() {
         // Another thread was faster with `Spawn`.
@@ -125,7 +133,9 @@ pub fn is_running() -> bool {
 ///
 /// The child has the signal dispositions of a fresh Rust program, an empty signal mask, a process
 /// group of its own, standard input from `/dev/null`, and no descriptor but standard output and
-/// error and those that are passed. It dies when this process does.
+/// error and those that are passed. It dies when this process does. A process that was itself
+/// started so gets a fork server of its own at its first start: by fork while it has one thread, and
+/// by re-execution later.
 ///
 /// # Errors
 ///
@@ -197,7 +207,39 @@ pub(crate) fn run_in_fork_server(entry: Entry) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Remembers, in the fork server, what its children would have to preload for theirs.
+pub(crate) fn remember_preload(entry: Entry) {
+    inherited().push(entry);
+}
+
+/// Says that this process was started by a fork server.
+pub(crate) fn mark_as_child() {
+    IS_CHILD.store(true, Ordering::Relaxed);
+}
+
+/// Whether this process was started by a fork server.
+#[must_use]
+pub fn is_child() -> bool {
+    IS_CHILD.load(Ordering::Relaxed)
+}
+
+/// Starts a fork server for the children of a process that is itself a child.
+fn init_in_child() -> Result<(), StartError> {
+    let started = match init_with(StartMethod::Fork) {
+        Err(InitError::Threads(_)) => init_with(StartMethod::Spawn),
+        outcome => outcome,
+    };
+    started.map_err(|error| StartError::Os(io::Error::other(error)))
+}
+
+fn inherited() -> MutexGuard<'static, Vec<Entry>> {
+    INHERITED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn begin_request(program: Program<'_>, kind: Kind) -> Result<Starting, StartError> {
+    if is_child() && !is_running() {
+        init_in_child()?;
+    }
     let mut server = lock();
     let server = server.as_mut().ok_or(StartError::NotInitialised)?;
     match server.send(program, kind) {
@@ -221,7 +263,8 @@ struct ForkServer {
 }
 
 impl ForkServer {
-    fn launch(method: StartMethod) -> Result<Self, InitError> {
+    /// Starts a fork server that has what `preloads` make.
+    fn launch(method: StartMethod, preloads: Vec<Entry>) -> Result<Self, InitError> {
         // Children of a fork server that dies become ours, and with them their exit statuses.
         set_child_subreaper(Some(getpid())).map_err(|error| InitError::Os(error.into()))?;
         let launched = match method {
@@ -233,10 +276,23 @@ impl ForkServer {
             LaunchError::Exec(error) | LaunchError::Os(error) => InitError::Os(error),
             other => InitError::Os(io::Error::other(other)),
         })?;
-        Ok(Self {
-            launched,
-            preloads: Vec::new(),
-        })
+        let server = Self { launched, preloads };
+        // One that was forked has them already, from this process.
+        if method == StartMethod::Spawn
+            && let Err(error) = server.preload_all()
+        {
+            server.abandon();
+            return Err(InitError::Os(io::Error::other(error)));
+        }
+        Ok(server)
+    }
+
+    fn preload_all(&self) -> Result<(), StartError> {
+        for &entry in &self.preloads {
+            let program = Program::new("preload", entry);
+            self.send(program, Kind::Preload)?.finish_preload()?;
+        }
+        Ok(())
     }
 
     fn send(&self, program: Program<'_>, kind: Kind) -> Result<Starting, StartError> {
@@ -269,20 +325,8 @@ impl ForkServer {
     /// Starts a successor, by re-execution: this process has threads by now.
     fn revive(&mut self) -> Result<(), StartError> {
         self.reap();
-        let mut successor = Self::launch(StartMethod::Spawn)
+        *self = Self::launch(StartMethod::Spawn, self.preloads.clone())
             .map_err(|error| StartError::Os(io::Error::other(error)))?;
-        for &entry in &self.preloads {
-            let program = Program::new("preload", entry);
-            let preloaded = successor
-                .send(program, Kind::Preload)
-                .and_then(Starting::finish_preload);
-            if let Err(error) = preloaded {
-                successor.abandon();
-                return Err(error);
-            }
-        }
-        successor.preloads = std::mem::take(&mut self.preloads);
-        *self = successor;
         Ok(())
     }
 

@@ -23,7 +23,7 @@ use rustix::process::{
     set_parent_process_death_signal, setpgid, wait, waitid, waitpid,
 };
 
-use super::{Kind, Report, Request};
+use super::{Kind, Report, Request, mark_as_child, remember_preload};
 use crate::child::wait_status;
 
 /// The exit code of a child whose function panicked, as Rust's own `main` has it.
@@ -275,6 +275,7 @@ impl ChildTask {
             exit_now(NOT_SET_UP);
         }
         drop(self.report);
+        mark_as_child();
         let (entry, start) = (self.entry, self.start);
         let code = catch_unwind(move || entry.run(start)).unwrap_or(PANICKED);
         let _closed = io::stdout().flush();
@@ -309,6 +310,7 @@ fn preload(entry: Entry, start: Start, report: &OwnedFd) {
     // A library that was loaded may have changed the signals that children inherit.
     match fresh_signals().and_then(|()| hatchery_os::thread_count()) {
         Ok(1) => {
+            remember_preload(entry);
             let _unheard = tell(report, &Report::Preloaded, &[]);
         }
         Ok(threads) => fail(

@@ -83,26 +83,41 @@ impl Parcel {
     /// Returns [`ParcelError::Decode`] unless the bytes are exactly one value of this type and each
     /// descriptor that it names is there.
     pub fn decode<T: DeserializeOwned>(self) -> Result<T, ParcelError> {
-        let descriptors = self.descriptors.into_iter().map(Some).collect();
-        let open = OpenTable::new(Table::Unpacking(Unpacking {
-            descriptors,
-            missing: None,
-        }));
-        let decoded = postcard::take_from_bytes(&self.bytes);
-        let Table::Unpacking(unpacking) = open.close() else {
-            unreachable!("a table keeps its kind")
-        };
-        match decoded {
-            Ok((value, [])) => Ok(value),
-            Ok((_, rest)) => Err(ParcelError::Decode(format!(
-                "{} bytes are left over",
-                rest.len()
-            ))),
-            Err(error) => Err(ParcelError::Decode(match unpacking.missing {
-                Some(place) => format!("descriptor {place} is not there"),
-                None => error.to_string(),
-            })),
-        }
+        decode(&self.bytes, self.descriptors)
+    }
+
+    /// Decodes the value with duplicates of the descriptors, so that this can be done again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Parcel::decode`], and [`ParcelError::Os`] if a descriptor cannot be duplicated.
+    pub fn decode_kept<T: DeserializeOwned>(&self) -> Result<T, ParcelError> {
+        let duplicates: io::Result<Vec<OwnedFd>> =
+            self.descriptors.iter().map(OwnedFd::try_clone).collect();
+        decode(&self.bytes, duplicates.map_err(ParcelError::Os)?)
+    }
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<T, ParcelError> {
+    let descriptors = descriptors.into_iter().map(Some).collect();
+    let open = OpenTable::new(Table::Unpacking(Unpacking {
+        descriptors,
+        missing: None,
+    }));
+    let decoded = postcard::take_from_bytes(bytes);
+    let Table::Unpacking(unpacking) = open.close() else {
+        unreachable!("a table keeps its kind")
+    };
+    match decoded {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(ParcelError::Decode(format!(
+            "{} bytes are left over",
+            rest.len()
+        ))),
+        Err(error) => Err(ParcelError::Decode(match unpacking.missing {
+            Some(place) => format!("descriptor {place} is not there"),
+            None => error.to_string(),
+        })),
     }
 }
 
