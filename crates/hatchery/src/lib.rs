@@ -12,6 +12,7 @@ mod error;
 mod front_end;
 mod log;
 mod pipe;
+mod process;
 mod runtime;
 mod server;
 mod signals;
@@ -32,6 +33,11 @@ pub use hatchery_process::{
 pub use pipe::{
     AsyncPipeEnd, AsyncPipeReceiver, AsyncPipeSender, PipeEnd, PipeReceiver, PipeRecvError,
     PipeSendError, PipeSender, direction, one_way_pipe, pipe,
+};
+pub use process::{
+    CloseError, CurrentProcess, IntoArguments, JoinError, ParentProcess, Process, ProcessBuilder,
+    ProcessHandle, SpawnError, Waitable, active_children, cpu_count, current_process,
+    parent_process, wait,
 };
 pub use runtime::{Outcome, init, init_with, run_blocking_main, run_main};
 pub use server::{FromSocket, Ready, Server, ServerBuilder, SocketKind};

@@ -12,6 +12,7 @@ use hatchery_process::{InitError, StartMethod};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::error::{Error, HandlerError};
+use crate::process::finish_children;
 
 /// The exit code for a failure.
 const FAILED: u8 = 1;
@@ -90,7 +91,7 @@ fn with_causes(error: &(dyn StdError + 'static)) -> String {
 ///
 /// This is for programs that decide at run time whether they are a server: call it before the
 /// process has a second thread. With one thread, the runtime is the one in which a wake-up costs
-/// least.
+/// least. Processes that are no daemons are waited for at the end.
 pub fn run_main<F, Fut>(threads: usize, main: F) -> ExitCode
 where
     F: FnOnce() -> Fut,
@@ -110,16 +111,20 @@ where
         Ok(runtime) => runtime.block_on(main()).report(),
         Err(error) => Err::<(), Error>(Error::os("the runtime cannot be built")(error)).report(),
     };
+    finish_children();
     hatchery_process::end();
     code
 }
 
 /// Runs a blocking `main` as `#[hatchery::main]` does, and returns the exit code.
+///
+/// Processes that are no daemons are waited for at the end.
 pub fn run_blocking_main<O: Outcome>(main: impl FnOnce() -> O) -> ExitCode {
     if let Err(error) = init() {
         return Err::<(), Error>(error.into()).report();
     }
     let code = main().report();
+    finish_children();
     hatchery_process::end();
     code
 }

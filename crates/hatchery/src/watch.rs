@@ -1,10 +1,14 @@
 //! Watching a descriptor of our own with tokio.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+/// How often to look where there is no descriptor left to be told by.
+pub(crate) const LOOK: Duration = Duration::from_millis(10);
 
 /// Registers `source` with the runtime, to be told when it is readable.
 ///
@@ -39,4 +43,18 @@ fn register<T: AsFd + AsRawFd>(
     )]
     let registered = AsyncFd::try_with_interest(source, interest);
     registered.map_err(tokio::io::unix::AsyncFdRegisterError::into_parts)
+}
+
+/// Waits until `source` may be readable. What happened before counts as well.
+///
+/// A different descriptor tells of a child's end once the fork server has died, so each wait
+/// registers anew: there are two or three in the life of a process.
+pub(crate) async fn readable(source: Option<BorrowedFd<'_>>) {
+    let watched = source.map(|source| source.try_clone_to_owned().and_then(watch));
+    match watched {
+        Some(Ok(watched)) => {
+            let _shut_down = watched.readable().await;
+        }
+        _ => tokio::time::sleep(LOOK).await,
+    }
 }

@@ -1,14 +1,13 @@
 //! A worker process as the front end's runtime waits for it.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
-use std::time::Duration;
 
 use hatchery_process::{Child, StartError, Starting, WaitError};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::crew::WorkerKey;
-use crate::watch::watch;
+use crate::watch::{LOOK, readable};
 
 /// What became of a worker process.
 #[derive(Debug)]
@@ -30,9 +29,6 @@ pub(crate) enum ChildEvent {
         status: Result<ExitStatus, WaitError>,
     },
 }
-
-/// How often to look where there is no descriptor left to be told by.
-const LOOK: Duration = Duration::from_millis(10);
 
 /// Follows one process from its start to its end, and tells of both.
 pub(crate) async fn follow(
@@ -62,7 +58,7 @@ pub(crate) async fn follow(
     let _cancelled = events.send(ChildEvent::Exited { worker, status });
 }
 
-async fn started(mut starting: Starting) -> Result<Child, StartError> {
+pub(crate) async fn started(mut starting: Starting) -> Result<Child, StartError> {
     loop {
         if let Some(child) = starting.try_finish()? {
             return Ok(child);
@@ -83,19 +79,5 @@ async fn exited(child: Child) -> Result<ExitStatus, WaitError> {
                 tokio::time::sleep(LOOK).await;
             }
         }
-    }
-}
-
-/// Waits until `source` may be readable. What happened before counts as well.
-///
-/// A different descriptor tells of a child's end once the fork server has died, so each wait
-/// registers anew: there are two or three in the life of a process.
-async fn readable(source: Option<BorrowedFd<'_>>) {
-    let watched = source.map(|source| source.try_clone_to_owned().and_then(watch));
-    match watched {
-        Some(Ok(watched)) => {
-            let _shut_down = watched.readable().await;
-        }
-        _ => tokio::time::sleep(LOOK).await,
     }
 }

@@ -39,6 +39,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Sleep;
 
 use self::child::ChildEvent;
+pub(crate) use self::child::started;
 use self::crew::CrewMember;
 use self::listener::BindOptions;
 use self::queue::WaitQueue;
