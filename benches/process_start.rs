@@ -45,7 +45,7 @@ fn fork_server(group: &mut BenchmarkGroup<'_, WallTime>, name: &str) {
     let entry = Entry::new(|_: Start| 0);
     group.bench_function(name, |bencher| {
         bencher.iter(|| {
-            let mut child = start(Program::new("bench", entry)).expect("a process starts");
+            let child = start(Program::new("bench", entry)).expect("a process starts");
             child.wait().expect("its status is known")
         });
     });

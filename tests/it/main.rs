@@ -3,6 +3,7 @@
 
 mod examples;
 mod fork_server;
+mod processes;
 mod server;
 mod support;
 mod tidy;

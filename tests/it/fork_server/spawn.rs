@@ -52,8 +52,8 @@ fn a_function_runs() {
 
 #[test]
 fn each_instance_of_a_generic_function_runs() {
-    let mut yes = run(Entry::new(answer::<Yes>), b"", &[]);
-    let mut no = run(Entry::new(answer::<No>), b"", &[]);
+    let yes = run(Entry::new(answer::<Yes>), b"", &[]);
+    let no = run(Entry::new(answer::<No>), b"", &[]);
 
     assert_eq!(yes.wait().unwrap().code(), Some(43));
     assert_eq!(no.wait().unwrap().code(), Some(44));
@@ -80,7 +80,7 @@ fn large_arguments_arrive_whole_and_descriptors_work() {
         u8::from(!matches!(written, Some(Ok(()))))
     };
 
-    let mut child = run(Entry::new(echo), &bytes, &[writer.as_fd()]);
+    let child = run(Entry::new(echo), &bytes, &[writer.as_fd()]);
     drop(writer);
     let mut echoed = Vec::new();
     reader.read_to_end(&mut echoed).unwrap();
