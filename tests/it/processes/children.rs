@@ -84,3 +84,16 @@ fn a_process_in_a_runtime_starts_one_that_has_a_runtime() {
         assert!(outcome.ends_with(&expected), "{outcome}");
     }
 }
+
+#[test]
+fn what_was_preloaded_is_there_however_a_child_starts_its_own() {
+    for method in METHODS {
+        let mut main = Main::new(method);
+        main.tell("preload word");
+        main.start_process("a", "preloaded");
+
+        let read = "returned preloaded, returned preloaded, returned returned preloaded";
+
+        assert_eq!(main.ask("join a"), read);
+    }
+}

@@ -138,3 +138,22 @@ fn a_thousand_processes_leave_no_descriptor_and_no_zombie() {
     main.wait_for_no_zombie();
     assert_eq!(main.everything().len(), 2, "main and its fork server");
 }
+
+#[test]
+fn processes_outlive_the_fork_server_and_their_end_is_seen() {
+    for method in METHODS {
+        let mut main = Main::new(method);
+        main.hold("a", "");
+        let held = main.hold("b", "");
+        main.fork_server().signal(Signal::KILL);
+
+        main.start_process("c", "echo new");
+
+        assert_eq!(main.ask("join c"), "returned new");
+        main.tell("release a old");
+        assert_eq!(main.ask("join a"), "returned old");
+        held.signal(Signal::KILL);
+        assert_eq!(main.ask("join b"), "signal 9 ended the process");
+        main.wait_for_no_zombie();
+    }
+}

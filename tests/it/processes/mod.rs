@@ -19,8 +19,10 @@ struct Main(Fixture);
 impl Main {
     #[track_caller]
     fn new(method: &str) -> Self {
-        let setup = fixture!("processes").args(method).start();
-        let mut main = Self(setup);
+        let mut setup = fixture!("processes");
+        // A backtrace takes longer than all the rest.
+        let setup = setup.args(method).env("RUST_BACKTRACE", "0");
+        let mut main = Self(setup.start());
         assert_eq!(main.line_of("main"), "ready", "{}", main.errors());
         main
     }

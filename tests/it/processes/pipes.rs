@@ -39,6 +39,19 @@ fn a_receiver_with_a_full_table_loses_a_message_and_not_the_next() {
 }
 
 #[test]
+fn a_sender_of_too_many_descriptors_waits_for_the_receiver() {
+    // Root may have any number of them, and only root can be another user, whom nobody disturbs.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let user = 20_000 + std::process::id() % 40_000;
+
+    let mut main = fixture!("pipes").args("fork crowded").user(user).start();
+
+    assert_eq!(main.line_of("main"), "ok", "{}", main.errors());
+}
+
+#[test]
 fn receiving_in_a_select_with_a_timer_loses_nothing() {
     check("select");
 }

@@ -69,10 +69,24 @@ pub struct CurrentProcess {
 /// Describes this process.
 #[must_use]
 pub fn current_process() -> CurrentProcess {
-    let identity = identity();
-    CurrentProcess {
-        name: identity.map_or(MAIN, |identity| &identity.name).to_owned(),
-        is_daemon: identity.is_some_and(|identity| identity.is_daemon),
+    let is_daemon = hatchery_process::is_child();
+    match identity() {
+        Some(identity) => CurrentProcess {
+            name: identity.name.clone(),
+            is_daemon: identity.is_daemon,
+        },
+        // A server's worker: the server ends it and does not wait for it.
+        None if is_daemon => CurrentProcess {
+            name: rustix::thread::name().map_or_else(
+                |_| "worker".to_owned(),
+                |name| name.to_string_lossy().into_owned(),
+            ),
+            is_daemon,
+        },
+        None => CurrentProcess {
+            name: MAIN.to_owned(),
+            is_daemon,
+        },
     }
 }
 

@@ -19,8 +19,8 @@ use super::{IntoArguments, ProcessHandle, registry};
 ///
 /// Dropping it leaves the process running. If it is no daemon, the program still waits for it at
 /// its normal end, which is when the function under `#[hatchery::main]` has returned, or in a child
-/// its own function. If this process is killed or panics, all that it has started is killed with it,
-/// daemon or not.
+/// its own function has returned or panicked. If this process ends in any other way, by a signal, by
+/// `exit` or by a panic of the main function, all that it has started is killed, daemon or not.
 pub struct Process<R> {
     handle: ProcessHandle,
     result: PhantomData<fn() -> R>,
