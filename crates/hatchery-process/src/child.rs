@@ -8,12 +8,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hatchery_os::RecvError;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid,
 };
 
 use crate::fork_server::Report;
+use crate::readiness::wait_until;
 
 /// Room for the longest report: a reason why a child was not started.
 const REPORT_BYTES_MAX: usize = 4096;
@@ -342,17 +343,9 @@ impl Child {
 
 /// Waits until `source` is readable or closed, and says whether it is.
 pub(crate) fn wait_readable(source: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
-    let timeout = timeout.map(|left| Timespec {
-        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: left.subsec_nanos().into(),
-    });
-    let mut sources = [PollFd::from_borrowed_fd(source, PollFlags::IN)];
-    match poll(&mut sources, timeout.as_ref()) {
-        Ok(ready) => Ok(ready > 0),
-        // The caller waits again, for what is left of its time.
-        Err(rustix::io::Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    // A time too long to be reckoned with is for ever.
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    wait_until(source, PollFlags::IN, deadline)
 }
 
 /// The status in the form that `wait(2)` gives it, which `std` understands.

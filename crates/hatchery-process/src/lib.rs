@@ -1,4 +1,5 @@
-//! Processes without tokio: the fork server, its children, and a worker's side of the hand-off.
+//! Processes without tokio: the fork server, its children, messages, and a worker's side of the
+//! hand-off.
 //!
 //! Everything here is blocking or non-blocking plain code over descriptors that can be polled;
 //! the crate `hatchery` puts its async face on it.

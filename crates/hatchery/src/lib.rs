@@ -5,6 +5,9 @@
 //! code that is not thread-safe, leak or crash: one worker's trouble is not the service's.
 //!
 //! [`Server`] is where to begin. [`main`](macro@main) starts the fork server and the runtime.
+//!
+//! What such a program needs besides is here too: [`Process`] runs a function in a process of its own,
+//! and [`pipe()`] carries typed messages, with descriptors in them, from one to another.
 #![forbid(unsafe_code)]
 
 mod config;
