@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Mutex, PoisonError};
 
-use hatchery_os::{MapError, SharedWords};
+use hatchery_os::{Layout, MapError, SharedMemory};
 
 const RECEIVED: usize = 0;
 const HEAD: usize = 1;
@@ -50,7 +50,7 @@ pub enum LedgerError {
 /// The worker's end of a ledger.
 #[derive(Debug)]
 pub struct LedgerWriter {
-    words: SharedWords,
+    memory: SharedMemory,
     /// The events and the connections counted so far.
     counts: Mutex<Counts>,
     mask: u32,
@@ -70,9 +70,9 @@ impl LedgerWriter {
     /// Returns [`MapError`] if the memory is not such a ledger.
     pub fn map(memory: OwnedFd, slots: u32) -> Result<Self, MapError> {
         let ring = ring_size(slots);
-        let words = SharedWords::map(memory, RING + ring as usize)?;
+        let memory = SharedMemory::map(memory, layout(ring))?;
         Ok(Self {
-            words,
+            memory,
             counts: Mutex::default(),
             mask: ring - 1,
         })
@@ -84,7 +84,7 @@ impl LedgerWriter {
     pub fn received(&self, count: u32) -> bool {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.received = counts.received.wrapping_add(count);
-        let received = self.words.word(RECEIVED);
+        let received = &self.memory.words()[RECEIVED];
         received.store(counts.received, Ordering::Release);
         drop(counts);
         self.is_wanted()
@@ -102,11 +102,9 @@ impl LedgerWriter {
         };
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let place = RING + (counts.events & self.mask) as usize;
-        self.words.word(place).store(word, Ordering::Relaxed);
+        self.memory.words()[place].store(word, Ordering::Relaxed);
         counts.events = counts.events.wrapping_add(1);
-        self.words
-            .word(HEAD)
-            .store(counts.events, Ordering::Release);
+        self.memory.words()[HEAD].store(counts.events, Ordering::Release);
         drop(counts);
         self.is_wanted()
     }
@@ -117,7 +115,7 @@ impl LedgerWriter {
     /// that was written before, or this sees the wish.
     fn is_wanted(&self) -> bool {
         fence(Ordering::SeqCst);
-        let wanted = self.words.word(WANTED);
+        let wanted = &self.memory.words()[WANTED];
         wanted.load(Ordering::Relaxed) != 0 && wanted.swap(0, Ordering::Relaxed) != 0
     }
 }
@@ -125,7 +123,7 @@ impl LedgerWriter {
 /// The front end's end of a ledger.
 #[derive(Debug)]
 pub struct LedgerReader {
-    words: SharedWords,
+    memory: SharedMemory,
     read: u32,
     ring: u32,
 }
@@ -139,7 +137,7 @@ impl LedgerReader {
     pub fn create(slots: u32) -> Result<Self, MapError> {
         let ring = ring_size(slots);
         Ok(Self {
-            words: SharedWords::create(RING + ring as usize)?,
+            memory: SharedMemory::create(layout(ring))?,
             read: 0,
             ring,
         })
@@ -148,7 +146,7 @@ impl LedgerReader {
     /// How many connections the worker says it has taken, modulo 2³².
     #[must_use]
     pub fn received(&self) -> u32 {
-        self.words.word(RECEIVED).load(Ordering::Acquire)
+        self.memory.words()[RECEIVED].load(Ordering::Acquire)
     }
 
     /// Takes the next event, if there is one.
@@ -157,7 +155,7 @@ impl LedgerReader {
     ///
     /// Returns [`LedgerError::Overrun`] if the worker has scribbled over its counter.
     pub fn take(&mut self) -> Result<Option<LedgerEvent>, LedgerError> {
-        let head = self.words.word(HEAD).load(Ordering::Acquire);
+        let head = self.memory.words()[HEAD].load(Ordering::Acquire);
         let unread = head.wrapping_sub(self.read);
         if unread == 0 {
             return Ok(None);
@@ -166,7 +164,7 @@ impl LedgerReader {
             return Err(LedgerError::Overrun(unread));
         }
         let place = RING + (self.read & (self.ring - 1)) as usize;
-        let word = self.words.word(place).load(Ordering::Relaxed);
+        let word = self.memory.words()[place].load(Ordering::Relaxed);
         self.read = self.read.wrapping_add(1);
         let slot = word & !FINISHED;
         Ok(Some(if word & FINISHED == 0 {
@@ -180,14 +178,22 @@ impl LedgerReader {
     ///
     /// The caller reads once more after this, before it goes to sleep.
     pub fn want(&self) {
-        self.words.word(WANTED).store(1, Ordering::Relaxed);
+        self.memory.words()[WANTED].store(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 }
 
 impl AsFd for LedgerReader {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.words.as_fd()
+        self.memory.as_fd()
+    }
+}
+
+/// The words of a ledger whose ring has this many places.
+fn layout(ring: u32) -> Layout {
+    Layout {
+        words: RING + ring as usize,
+        wides: 0,
     }
 }
 
@@ -237,7 +243,7 @@ mod tests {
     #[test]
     fn a_counter_that_cannot_be_is_an_error() {
         let (mut reader, writer) = ledger(4);
-        writer.words.word(HEAD).store(9, Ordering::Relaxed);
+        writer.memory.words()[HEAD].store(9, Ordering::Relaxed);
 
         assert_eq!(reader.take(), Err(LedgerError::Overrun(9)));
     }
