@@ -8,11 +8,14 @@
 mod channel;
 mod child;
 mod fork_server;
+mod identity;
 mod ledger;
 mod packets;
 mod parcel;
 mod preload;
 mod readiness;
+mod ring;
+mod sync;
 mod worker;
 
 pub use channel::{FromWorker, Handover, Peer, ToWorker, decode, encode};
@@ -23,8 +26,19 @@ pub use fork_server::{
 };
 pub use hatchery_os::{DESCRIPTORS_MAX, Entry, Start};
 pub use ledger::{LedgerError, LedgerEvent, LedgerReader, LedgerWriter};
-pub use packets::{MESSAGE_BYTES_MAX, Outgoing, PacketRecvError, PacketSendError, Packets};
+pub use packets::{
+    MESSAGE_BYTES_MAX, Outgoing, PacketQueue, PacketRecvError, PacketSendError, Packets,
+};
 pub use parcel::{Parcel, ParcelError, Passed, descriptor};
 pub use preload::{PreloadError, preload, preloaded};
 pub use readiness::wait_for_any;
+pub use ring::{
+    JoinableRing, NotLeased, RING_MESSAGE_BYTES_MAX, Ring, RingGetError, RingLease, RingPutError,
+};
+pub use sync::{
+    BoundedSemaphore, Lock, LockGuard, NoPermit, NotLocked, NotOwner, OverRelease, OwnerDied,
+    Permit, RLock, RLockGuard, RLockTaskGuard, Semaphore, ShareError, TryLockError,
+};
+#[cfg(feature = "crash-points")]
+pub use sync::{crash_after, stay_alive};
 pub use worker::{Batch, BatchError, Claim, WorkerLink, serve_blocking};

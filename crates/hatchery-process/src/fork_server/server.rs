@@ -25,6 +25,7 @@ use rustix::process::{
 
 use super::{Kind, Report, Request, mark_as_child, remember_preload};
 use crate::child::wait_status;
+use crate::identity;
 
 /// The exit code of a child whose function panicked, as Rust's own `main` has it.
 const PANICKED: u8 = 101;
@@ -46,6 +47,7 @@ const CHILDREN: u64 = 2;
 
 /// Serves orders until the main process is gone.
 pub(super) fn run(queue: OrderQueue) -> u8 {
+    identity::reset();
     let _unnamed = rustix::thread::set_name(c"hatchery-fork");
     // A signal sent to the main process's group, such as the terminal's Ctrl-C, is not for us.
     let _already_leader = setpgid(None, None);
@@ -193,6 +195,7 @@ impl Server {
         let parent = getpid();
         match fork() {
             Ok(Fork::Child) => {
+                identity::reset();
                 return Some(ChildTask {
                     name,
                     entry,

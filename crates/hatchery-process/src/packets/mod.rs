@@ -20,8 +20,10 @@ use crate::readiness::{pause, wait_until};
 
 mod incoming;
 mod outgoing;
+mod queue;
 
 pub use outgoing::Outgoing;
+pub use queue::PacketQueue;
 
 /// The most bytes that a message may have.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
