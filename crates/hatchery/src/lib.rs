@@ -16,6 +16,7 @@ mod front_end;
 mod log;
 mod pipe;
 mod process;
+mod queue;
 mod runtime;
 mod server;
 mod signals;
@@ -30,8 +31,9 @@ pub use config::{
 pub use error::{BindError, Error, HandlerError, HandlerResult, Result};
 pub use hatchery_macros::main;
 pub use hatchery_process::{
-    InitError, ParcelError, Passed, Peer, PreloadError, StartError, StartMethod, descriptor,
-    preload, preloaded,
+    BoundedSemaphore, InitError, Lock, LockGuard, NoPermit, NotLocked, NotOwner, OverRelease,
+    OwnerDied, ParcelError, Passed, Peer, Permit, PreloadError, RLock, RLockGuard, RLockTaskGuard,
+    Semaphore, ShareError, StartError, StartMethod, TryLockError, descriptor, preload, preloaded,
 };
 pub use pipe::{
     AsyncPipeEnd, AsyncPipeReceiver, AsyncPipeSender, PipeEnd, PipeReceiver, PipeRecvError,
@@ -41,6 +43,10 @@ pub use process::{
     CloseError, CurrentProcess, IntoArguments, JoinError, ParentProcess, Process, ProcessBuilder,
     ProcessHandle, SpawnError, Waitable, active_children, cpu_count, current_process,
     parent_process, wait,
+};
+pub use queue::{
+    AsyncQueue, GetError, Item, JoinableQueue, PutError, PutFailure, Queue, QueueBuilder,
+    QueueError, TaskDoneError, Transport,
 };
 pub use runtime::{Outcome, init, init_with, run_blocking_main, run_main};
 pub use server::{FromSocket, Ready, Server, ServerBuilder, SocketKind};
