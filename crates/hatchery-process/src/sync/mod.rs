@@ -3,7 +3,9 @@
 //! Each lives in memory of its own, which is found by a descriptor. Whoever holds something is
 //! recorded there by who it is, so that those who wait can tell when it has died.
 
+mod condition;
 mod crash;
+mod event;
 mod lock;
 mod lock_word;
 #[cfg(test)]
@@ -16,10 +18,13 @@ mod rlock;
 mod semaphore;
 mod spin;
 mod wait;
+mod waiters;
 mod word;
 
+pub use condition::{Condition, ConditionError, ConditionGuard};
 #[cfg(feature = "crash-points")]
 pub use crash::{crash_after, stay_alive};
+pub use event::Event;
 pub use lock::{Lock, LockGuard, NotLocked, OwnerDied, TryLockError};
 pub use monitor::ShareError;
 pub use rlock::{NotOwner, RLock, RLockGuard, RLockTaskGuard};

@@ -5,6 +5,7 @@
 
 mod locking;
 mod permits;
+mod waiting;
 
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::sync::{Condvar, Mutex};
