@@ -36,9 +36,9 @@ pub use ring::{
     JoinableRing, NotLeased, RING_MESSAGE_BYTES_MAX, Ring, RingGetError, RingLease, RingPutError,
 };
 pub use sync::{
-    BoundedSemaphore, Condition, ConditionError, ConditionGuard, Event, Lock, LockGuard, NoPermit,
-    NotLocked, NotOwner, OverRelease, OwnerDied, Permit, RLock, RLockGuard, RLockTaskGuard,
-    Semaphore, ShareError, TryLockError,
+    Barrier, BoundedSemaphore, BrokenBarrier, Condition, ConditionError, ConditionGuard, Event,
+    Lock, LockGuard, NoPermit, NotLocked, NotOwner, OverRelease, OwnerDied, Permit, RLock,
+    RLockGuard, RLockTaskGuard, Semaphore, ShareError, TryLockError,
 };
 #[cfg(feature = "crash-points")]
 pub use sync::{crash_after, stay_alive};

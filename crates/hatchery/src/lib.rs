@@ -31,10 +31,10 @@ pub use config::{
 pub use error::{BindError, Error, HandlerError, HandlerResult, Result};
 pub use hatchery_macros::main;
 pub use hatchery_process::{
-    BoundedSemaphore, Condition, ConditionError, ConditionGuard, Event, InitError, Lock, LockGuard,
-    NoPermit, NotLocked, NotOwner, OverRelease, OwnerDied, ParcelError, Passed, Peer, Permit,
-    PreloadError, RLock, RLockGuard, RLockTaskGuard, Semaphore, ShareError, StartError,
-    StartMethod, TryLockError, descriptor, preload, preloaded,
+    Barrier, BoundedSemaphore, BrokenBarrier, Condition, ConditionError, ConditionGuard, Event,
+    InitError, Lock, LockGuard, NoPermit, NotLocked, NotOwner, OverRelease, OwnerDied, ParcelError,
+    Passed, Peer, Permit, PreloadError, RLock, RLockGuard, RLockTaskGuard, Semaphore, ShareError,
+    StartError, StartMethod, TryLockError, descriptor, preload, preloaded,
 };
 pub use pipe::{
     AsyncPipeEnd, AsyncPipeReceiver, AsyncPipeSender, PipeEnd, PipeReceiver, PipeRecvError,

@@ -3,6 +3,7 @@
 //! Each lives in memory of its own, which is found by a descriptor. Whoever holds something is
 //! recorded there by who it is, so that those who wait can tell when it has died.
 
+mod barrier;
 mod condition;
 mod crash;
 mod event;
@@ -21,6 +22,7 @@ mod wait;
 mod waiters;
 mod word;
 
+pub use barrier::{Barrier, BrokenBarrier};
 pub use condition::{Condition, ConditionError, ConditionGuard};
 #[cfg(feature = "crash-points")]
 pub use crash::{crash_after, stay_alive};

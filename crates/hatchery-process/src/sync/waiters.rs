@@ -21,6 +21,9 @@ const FREE: u32 = 0;
 /// A record of somebody who waits.
 const WAITING: u32 = 1;
 
+/// A record of somebody who was told to go on; what is above means it too, for other reasons.
+pub(super) const NOTIFIED: u32 = 2;
+
 /// The bits of a member's number.
 const MEMBER_BITS: u32 = 11;
 
@@ -163,9 +166,6 @@ impl<W: Word> Waiters<'_, W> {
         &self.wides[2 + 2 * record]
     }
 }
-
-/// A record of somebody who was told to go on.
-pub(super) const NOTIFIED: u32 = 2;
 
 #[cfg(test)]
 mod tests {
