@@ -16,6 +16,7 @@ mod preload;
 mod readiness;
 mod ring;
 mod sync;
+mod values;
 mod worker;
 
 pub use channel::{FromWorker, Handover, Peer, ToWorker, decode, encode};
@@ -42,4 +43,8 @@ pub use sync::{
 };
 #[cfg(feature = "crash-points")]
 pub use sync::{crash_after, stay_alive};
+pub use values::{
+    AccessError, Array, ArrayGuard, AtomicInteger, AtomicPrimitive, AtomicValue, OutOfBounds,
+    Plain, SharedMemory, SharedMemoryError, Value, ValueGuard,
+};
 pub use worker::{Batch, BatchError, Claim, WorkerLink, serve_blocking};

@@ -31,10 +31,12 @@ pub use config::{
 pub use error::{BindError, Error, HandlerError, HandlerResult, Result};
 pub use hatchery_macros::main;
 pub use hatchery_process::{
-    Barrier, BoundedSemaphore, BrokenBarrier, Condition, ConditionError, ConditionGuard, Event,
-    InitError, Lock, LockGuard, NoPermit, NotLocked, NotOwner, OverRelease, OwnerDied, ParcelError,
-    Passed, Peer, Permit, PreloadError, RLock, RLockGuard, RLockTaskGuard, Semaphore, ShareError,
-    StartError, StartMethod, TryLockError, descriptor, preload, preloaded,
+    AccessError, Array, ArrayGuard, AtomicInteger, AtomicPrimitive, AtomicValue, Barrier,
+    BoundedSemaphore, BrokenBarrier, Condition, ConditionError, ConditionGuard, Event, InitError,
+    Lock, LockGuard, NoPermit, NotLocked, NotOwner, OutOfBounds, OverRelease, OwnerDied,
+    ParcelError, Passed, Peer, Permit, Plain, PreloadError, RLock, RLockGuard, RLockTaskGuard,
+    Semaphore, ShareError, SharedMemory, SharedMemoryError, StartError, StartMethod, TryLockError,
+    Value, ValueGuard, descriptor, preload, preloaded,
 };
 pub use pipe::{
     AsyncPipeEnd, AsyncPipeReceiver, AsyncPipeSender, PipeEnd, PipeReceiver, PipeRecvError,

@@ -185,7 +185,7 @@ impl Drop for LockGuard<'_> {
 }
 
 impl<G> OwnerDied<G> {
-    pub(super) fn new(guard: G) -> Self {
+    pub(crate) fn new(guard: G) -> Self {
         Self { guard }
     }
 

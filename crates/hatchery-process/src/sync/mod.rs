@@ -33,7 +33,8 @@ pub use rlock::{NotOwner, RLock, RLockGuard, RLockTaskGuard};
 pub use semaphore::{BoundedSemaphore, NoPermit, OverRelease, Permit, Semaphore};
 
 pub(crate) use crash::written;
-pub(crate) use monitor::{Acquired, HasClaims, Member, Monitor};
+pub(crate) use monitor::{Acquired, Entered, HasClaims, Member, Monitor};
 pub(crate) use object::shared_object;
 pub(crate) use spin::Patience;
 pub(crate) use wait::{ALL, Attempt, Look, Wake, wait_async, wait_until, wake};
+pub(crate) use word::{get, put};

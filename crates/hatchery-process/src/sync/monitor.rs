@@ -234,13 +234,19 @@ impl Monitor {
             .expect("waiting without a deadline ends only with the lock")
     }
 
+    /// The lock, which was taken, for a moment.
+    #[inline]
+    pub(crate) fn entered(&self, acquired: Acquired) -> Entered<'_> {
+        Entered {
+            monitor: self,
+            acquired,
+        }
+    }
+
     /// Takes the lock, for a moment.
     #[inline]
     pub(crate) fn enter(&self) -> Entered<'_> {
-        Entered {
-            monitor: self,
-            acquired: self.acquire(),
-        }
+        self.entered(self.acquire())
     }
 
     /// Looks at a lock that is held a few times more.
