@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 ///
 /// It is the `A` itself, or borrowed text, bytes or a path for one that is owned: so
 /// `Process::spawn(talk, "alex")` calls a `fn talk(name: String)`.
+#[diagnostic::on_unimplemented(
+    message = "a process whose function takes `{A}` cannot be given `{Self}`",
+    note = "give it exactly what the function takes, as a tuple if that is several things"
+)]
 pub trait IntoArguments<A> {
     /// Makes the argument.
     fn into_arguments(self) -> A;

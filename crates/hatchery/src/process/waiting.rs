@@ -21,8 +21,8 @@ pub trait Waitable {
 
     /// Lends a descriptor that becomes readable when it may have become ready.
     ///
-    /// [`wait`] asks [`Waitable::is_ready`] again after it has the descriptor, and drops it when it
-    /// returns.
+    /// [`wait`] asks [`Waitable::is_ready`] again after it has the descriptor and whenever it is
+    /// readable, and drops it when it returns. It must not stay readable when the answer was no.
     ///
     /// # Errors
     ///
