@@ -14,6 +14,7 @@ mod config;
 mod error;
 mod front_end;
 mod log;
+mod manager;
 mod pipe;
 mod process;
 mod queue;
@@ -37,6 +38,14 @@ pub use hatchery_process::{
     ParcelError, Passed, Peer, Permit, Plain, PreloadError, RLock, RLockGuard, RLockTaskGuard,
     Semaphore, ShareError, SharedMemory, SharedMemoryError, StartError, StartMethod, TryLockError,
     Value, ValueGuard, descriptor, preload, preloaded,
+};
+pub use manager::{
+    BarrierStatus, ManagedBarrier, ManagedBoundedSemaphore, ManagedCondition,
+    ManagedConditionGuard, ManagedDict, ManagedEvent, ManagedGetError, ManagedItem,
+    ManagedJoinableQueue, ManagedList, ManagedLock, ManagedLockGuard, ManagedNamespace,
+    ManagedNumber, ManagedPermit, ManagedPutError, ManagedQueue, ManagedRLock, ManagedSemaphore,
+    ManagedSet, ManagedValue, Manager, ManagerBuilder, ManagerClient, ManagerError,
+    ManagerShutdownError, ManagerStartError, NamedObject, NumberKind, Rejection, SnapshotError,
 };
 pub use pipe::{
     AsyncPipeEnd, AsyncPipeReceiver, AsyncPipeSender, PipeEnd, PipeReceiver, PipeRecvError,
