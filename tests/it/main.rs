@@ -3,6 +3,7 @@
 
 mod examples;
 mod fork_server;
+mod manager;
 mod processes;
 mod server;
 mod support;

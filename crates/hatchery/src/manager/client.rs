@@ -70,9 +70,12 @@ impl ManagerClient {
         let mut addresses = address.to_socket_addrs().map_err(ManagerError::Os)?;
         let none = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
         let address = addresses.next().ok_or(ManagerError::Os(none))?;
-        let client = Self::at(Address::Tcp(address));
-        client.learn(Authkey(authkey.to_vec()));
-        client.ping()?;
+        let (address, key) = (Address::Tcp(address), Authkey(authkey.to_vec()));
+        // Only a key that was accepted takes the place of one that may be right.
+        let connection = Connection::open(&address, Some(&key))?;
+        let client = Self::at(address);
+        client.learn(key);
+        client.put_back(connection);
         Ok(client)
     }
 

@@ -26,7 +26,7 @@ impl ManagedNamespace {
         }
 
         /// Sets the value called `name`.
-        fn set / set_async[T: Serialize](&self, name: &str, value: &T) -> () {
+        fn set / set_async[T: Serialize + ?Sized](&self, name: &str, value: &T) -> () {
             encode(value).and_then(|value| at_key(name, CellOperation::Set(value))) => done
         }
 
@@ -73,7 +73,7 @@ impl ManagedNamespace {
         /// Appends `item` to the vector called `name`, in one step, and returns its new length.
         ///
         /// A missing vector is empty.
-        fn push / push_async[T: Serialize](&self, name: &str, item: &T) -> usize {
+        fn push / push_async[T: Serialize + ?Sized](&self, name: &str, item: &T) -> usize {
             encode(item).and_then(|item| at_key(name, CellOperation::Push(item))) => read_count
         }
 
