@@ -11,11 +11,16 @@ use super::{SHORT, manager, patience};
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // Whoever yields lets the runtime look whether a socket is ready.
+        .event_interval(1)
         .build()
         .expect("a runtime can be built");
     let limited = async { timeout(patience(), future).await };
     runtime.block_on(limited).expect("it ends in time")
 }
+
+/// How many limits are tried: from one before anything can be ready to one after.
+const LIMITS: u32 = 500;
 
 /// Drops `future` if it is not ready while the task lets others go first `times` times: a limit that
 /// is finer than any timer's.
@@ -113,22 +118,17 @@ fn a_get_that_is_dropped_again_and_again_loses_nothing() {
     let manager = manager();
     let queue = manager.queue::<u32>(16).unwrap();
     let producer = queue.clone();
-    let count = 3000;
+    let count = 1000;
     let producer = super::in_thread(move || {
         for number in 0..count {
             producer.put(number).unwrap();
         }
     });
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-
-    let got = runtime.block_on(async {
+    let got = block_on(async {
         let mut got = Vec::new();
         let mut dropped = 0_u32;
         while got.len() < count as usize {
-            match while_yielding(dropped % 12, queue.get_async()).await {
+            match while_yielding(dropped % LIMITS, queue.get_async()).await {
                 Some(item) => got.push(item.unwrap()),
                 None => dropped += 1,
             }
@@ -146,9 +146,9 @@ fn a_lock_or_permit_that_comes_too_late_is_not_kept() {
     let manager = manager();
     let (lock, semaphore) = (manager.lock().unwrap(), manager.semaphore(1).unwrap());
     block_on(async {
-        for round in 0..200 {
-            drop(while_yielding(round % 12, lock.lock_async()).await);
-            drop(while_yielding(round % 12, semaphore.acquire_async()).await);
+        for round in 0..500 {
+            drop(while_yielding(round % LIMITS, lock.lock_async()).await);
+            drop(while_yielding(round % LIMITS, semaphore.acquire_async()).await);
         }
     });
 
