@@ -28,6 +28,7 @@ fn a_process_waits_at_its_end_for_those_that_it_started() {
 
         main.tell("release a now");
 
+        assert_eq!(main.line_of("a:1"), "released");
         assert_eq!(main.ask("join a"), "returned done");
         assert!(!child.is_alive());
     }
