@@ -7,4 +7,5 @@ mod manager;
 mod processes;
 mod server;
 mod support;
+mod sync;
 mod tidy;

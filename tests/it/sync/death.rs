@@ -1,0 +1,127 @@
+//! A process that is killed takes nothing with it that others wait for.
+
+use super::{Locks, kill, sleeps};
+
+#[test]
+fn the_next_who_locks_is_told_that_the_owner_died() {
+    let mut main = Locks::new(1);
+    let owner = main.child("owner");
+    main.child("next");
+    assert_eq!(main.ask("owner", "lock"), "locked");
+    assert_eq!(main.ask("next", "lock-ms 10"), "held");
+
+    kill(&owner);
+
+    assert_eq!(main.ask("next", "lock"), "owner died");
+    assert_eq!(main.ask("next", "lock-release"), "ok");
+    assert_eq!(main.ask("next", "lock"), "locked");
+}
+
+#[test]
+fn one_who_waits_already_finds_that_the_owner_died() {
+    let mut main = Locks::new(1);
+    let owner = main.child("owner");
+    let next = main.child("next");
+    assert_eq!(main.ask("owner", "lock"), "locked");
+    main.have_wait("next", &next, "lock");
+
+    kill(&owner);
+
+    assert_eq!(main.line_of("next"), "owner died");
+}
+
+#[test]
+fn an_rlock_taken_twice_by_one_that_died_is_free_again() {
+    let mut main = Locks::new(1);
+    let owner = main.child("owner");
+    main.child("next");
+    assert_eq!(main.ask("owner", "rlock"), "locked");
+    assert_eq!(main.ask("owner", "rlock"), "locked");
+
+    kill(&owner);
+
+    assert_eq!(main.ask("next", "rlock"), "error: owner died");
+    assert_eq!(main.ask("next", "rlock"), "locked");
+    assert_eq!(main.ask("next", "rlock-release"), "ok");
+}
+
+#[test]
+fn permits_of_one_that_died_come_back() {
+    let mut main = Locks::new(1);
+    let holder = main.child("holder");
+    let next = main.child("next");
+    assert_eq!(main.ask("holder", "semaphore-hold"), "ok");
+    assert_eq!(main.ask("holder", "semaphore-keep"), "ok");
+    assert_eq!(main.ask("next", "semaphore-value"), "0");
+    main.have_wait("next", &next, "semaphore-keep");
+
+    kill(&holder);
+
+    assert_eq!(main.line_of("next"), "ok");
+    assert_eq!(main.ask("next", "semaphore-value"), "1");
+}
+
+#[test]
+fn a_condition_forgets_a_waiter_that_died() {
+    let mut main = Locks::new(1);
+    let dies = main.child("dies");
+    let lives = main.child("lives");
+    main.child("notifier");
+    assert_eq!(main.ask("dies", "condition-wait"), "waits");
+    sleeps(&dies);
+    assert_eq!(main.ask("lives", "condition-wait"), "waits");
+    sleeps(&lives);
+
+    kill(&dies);
+
+    assert_eq!(main.ask("notifier", "condition-notify 1"), "1");
+    assert_eq!(main.line_of("lives"), "ok", "it waited less long");
+    assert_eq!(main.ask("notifier", "condition-all"), "ok");
+    assert_eq!(main.ask("notifier", "condition-notify 1"), "0");
+}
+
+#[test]
+fn an_event_is_set_for_the_living_when_a_waiter_died() {
+    let mut main = Locks::new(1);
+    let dies = main.child("dies");
+    let lives = main.child("lives");
+    main.child("setter");
+    for (name, child) in [("dies", &dies), ("lives", &lives)] {
+        main.have_wait(name, child, "event-wait");
+    }
+
+    kill(&dies);
+
+    assert_eq!(main.ask("setter", "event-set"), "ok");
+    assert_eq!(main.line_of("lives"), "ok");
+}
+
+#[test]
+fn a_party_that_dies_breaks_the_barrier_for_those_who_wait() {
+    let mut main = Locks::new(3);
+    let dies = main.child("dies");
+    let waits = main.child("waits");
+    main.have_wait("dies", &dies, "barrier-wait");
+    main.have_wait("waits", &waits, "barrier-ms 60000");
+    main.child("looks");
+    assert_eq!(main.ask("looks", "barrier-waiting"), "2");
+
+    kill(&dies);
+
+    let broken = "error: the barrier is broken: a party gave up, died or aborted";
+    assert_eq!(main.line_of("waits"), broken);
+    assert_eq!(main.ask("looks", "barrier-wait"), broken);
+}
+
+#[test]
+fn nobody_passes_a_barrier_with_a_party_that_is_dead() {
+    let mut main = Locks::new(2);
+    let dies = main.child("dies");
+    main.child("comes");
+    main.have_wait("dies", &dies, "barrier-wait");
+
+    kill(&dies);
+
+    let comes = main.ask("comes", "barrier-ms 3000");
+    assert!(comes.starts_with("error: the barrier is broken"), "{comes}");
+}
