@@ -39,8 +39,9 @@ async fn while_yielding<T>(times: u32, future: impl Future<Output = T>) -> Optio
 
 #[test]
 fn every_kind_of_object_is_used_without_blocking() {
-    let manager = manager();
+    let builder = super::builder();
     block_on(async {
+        let manager = builder.start_async().await.unwrap();
         let dict = manager.dict_async::<u8, u8>().await?;
         dict.insert_async(&1, &2).await?;
         assert_eq!(dict.add_async(&1, 3).await?, 5);
@@ -72,7 +73,9 @@ fn every_kind_of_object_is_used_without_blocking() {
         event.set_async().await?;
         event.wait_async().await?;
         assert_eq!(manager.barrier_async(1).await?.wait_async().await?, 0);
-        manager.ping_async().await
+        manager.ping_async().await?;
+        manager.shutdown_async().await.unwrap();
+        Ok::<_, ManagerError>(())
     })
     .unwrap();
 }
@@ -118,7 +121,7 @@ fn a_get_that_is_dropped_again_and_again_loses_nothing() {
     let manager = manager();
     let queue = manager.queue::<u32>(16).unwrap();
     let producer = queue.clone();
-    let count = 1000;
+    let count = 400;
     let producer = super::in_thread(move || {
         for number in 0..count {
             producer.put(number).unwrap();
@@ -126,14 +129,21 @@ fn a_get_that_is_dropped_again_and_again_loses_nothing() {
     });
     let got = block_on(async {
         let mut got = Vec::new();
-        let mut dropped = 0_u32;
+        let (mut dropped, mut patience) = (0, 1);
         while got.len() < count as usize {
-            match while_yielding(dropped % LIMITS, queue.get_async()).await {
-                Some(item) => got.push(item.unwrap()),
-                None => dropped += 1,
+            // Twice as long each time: so it is dropped at every stage, on a busy machine too.
+            match while_yielding(patience, queue.get_async()).await {
+                Some(item) => {
+                    got.push(item.unwrap());
+                    patience = 1;
+                }
+                None => {
+                    dropped += 1;
+                    patience *= 2;
+                }
             }
         }
-        assert!(dropped > 10, "the futures were dropped");
+        assert!(dropped > count, "the futures were dropped");
         got
     });
 

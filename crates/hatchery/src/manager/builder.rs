@@ -135,6 +135,7 @@ impl ManagerBuilder {
 
     /// Sets how many connections there may be at once.
     ///
+    /// On TCP it ends some 25 seconds after the machine at the other end has vanished without a word.
     /// A process uses one for each thread or task that is in a call, for each guard that it holds,
     /// and keeps up to 16 for later.
     ///
@@ -194,6 +195,21 @@ impl ManagerBuilder {
             Keeper::Owner(running)
         };
         Ok(Manager::new(client, keeper, reserved))
+    }
+
+    /// As [`ManagerBuilder::start`], without blocking the thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`ManagerBuilder::start`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, the manager is started and ended again.
+    pub async fn start_async(&self) -> Result<Manager, ManagerStartError> {
+        let builder = self.clone();
+        let started = tokio::task::spawn_blocking(move || builder.start()).await;
+        started.unwrap_or_else(|error| Err(ManagerStartError::Os(std::io::Error::other(error))))
     }
 
     fn check(&self) -> Result<(), ManagerStartError> {

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::Interest;
 
-use super::address::Address;
+use super::address::{Address, tune_tcp};
 use super::error::ManagerError;
 use super::frames::Frames;
 use super::handshake::{Answer, Authkey, Greeting, Role, Terms, VERSION, Verdict, random};
@@ -60,7 +60,7 @@ impl Connection {
             Address::Unix(name) => connect_unix(name)?,
             Address::Tcp(address) => {
                 let stream = TcpStream::connect_timeout(address, CONNECT_TIMEOUT)
-                    .and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+                    .and_then(|stream| tune_tcp(&stream).map(|()| stream));
                 stream.map_err(connect_error)?.into()
             }
         };

@@ -50,8 +50,11 @@ pub use proxies::{
 /// whose order of elements varies, such as a `HashMap`, is not a good key.
 ///
 /// The manager ends when this value is dropped or [shut down](Manager::shutdown), and at the latest
-/// with the program that started it, by whatever it dies. Dropping waits for the last snapshot,
-/// where one is configured, and reports no error.
+/// with the program that started it, by whatever it dies. Dropping waits until it has ended, which
+/// takes a moment, or as long as its last snapshot; it reports no error.
+///
+/// One message has a limit, and so has the number of connections: see [`ManagerBuilder`]. How much
+/// there is in all objects together has none.
 ///
 /// # Examples
 ///
@@ -110,6 +113,20 @@ impl Manager {
     pub fn shutdown(mut self) -> Result<(), ManagerShutdownError> {
         let keeper = self.keeper.take();
         keeper.map_or(Ok(()), Keeper::end)
+    }
+
+    /// As [`Manager::shutdown`], without blocking the thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`Manager::shutdown`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, the manager ends all the same.
+    pub async fn shutdown_async(self) -> Result<(), ManagerShutdownError> {
+        let ended = tokio::task::spawn_blocking(move || self.shutdown()).await;
+        ended.unwrap_or(Err(ManagerShutdownError::ManagerLost))
     }
 
     fn new(client: ManagerClient, keeper: Keeper, reserved: Option<socket2::Socket>) -> Self {

@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-use super::address::Address;
+use super::address::{Address, tune_tcp};
 use super::error::{Rejection, SnapshotError};
 use super::frames::Frames;
 use super::handshake::{Answer, Greeting, Role, Terms, VERSION, Verdict, random};
@@ -242,7 +242,7 @@ async fn accept_all(manager: &Rc<Manager>, listener: &Listener) {
                 tokio::task::spawn_local(attend(Rc::clone(manager), client, stream, door));
             }),
             Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
-                let _slower = stream.set_nodelay(true);
+                let _untuned = tune_tcp(&stream);
                 tokio::task::spawn_local(attend(Rc::clone(manager), client, stream, Door::Locked));
             }),
         };
