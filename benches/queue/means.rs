@@ -1,36 +1,70 @@
 //! The contestants: what a message can be sent through.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 
+use hatchery::Queue;
 use hatchery_process::{Outgoing, Packets, Parcel, Passed, Ring};
+use ipc_channel::ipc::{IpcBytesReceiver, IpcOneShotServer, IpcSender, bytes_channel};
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+/// How many messages wait in a queue that has a limit.
+pub(crate) const BOUND: u32 = 1024;
 
 /// A way to send messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Means {
+    /// A pipe of the kernel's, and messages of one length.
     Pipe,
+    /// Hatchery's ring: bytes in shared memory.
     Ring,
+    /// Hatchery's queue on that ring, as users have it: with serialising.
+    Queue,
+    /// A `SOCK_SEQPACKET` socket.
     Packets,
+    /// The crate `ipc-channel`.
+    IpcChannel,
+    /// The crate `crossbeam-channel`, between threads.
+    Threads,
+    /// Python's `multiprocessing.Queue`.
+    Python,
 }
 
-/// One end or both of it, as a process holds it.
+/// Both ends of it, as a process holds them.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Carrier {
     Pipe(Passed, Passed),
     Ring(Ring),
+    Queue(Queue<ByteBuf>),
     Packets(Packets, Packets),
+    /// A pipe through which the consumer says where it is.
+    IpcChannel(Passed, Passed),
 }
 
 impl Means {
     /// Those that so many producers and consumers can share, with the one to compare with first.
     pub(crate) fn for_parties(parties: u64) -> Vec<Self> {
         match parties {
-            1 => vec![Self::Pipe, Self::Ring, Self::Packets],
+            1 => vec![
+                Self::Pipe,
+                Self::Ring,
+                Self::Queue,
+                Self::Packets,
+                Self::IpcChannel,
+                Self::Threads,
+                Self::Python,
+            ],
             // Whoever reads a part of a message from a pipe leaves the rest to another.
-            _ => vec![Self::Packets, Self::Ring],
+            _ => vec![
+                Self::Packets,
+                Self::Ring,
+                Self::Queue,
+                Self::Threads,
+                Self::Python,
+            ],
         }
     }
 
@@ -38,87 +72,155 @@ impl Means {
         match self {
             Self::Pipe => "pipe",
             Self::Ring => "ring",
+            Self::Queue => "Queue",
             Self::Packets => "packets",
+            Self::IpcChannel => "ipc-channel",
+            Self::Threads => "(crossbeam)",
+            Self::Python => "Python",
         }
     }
 
-    pub(crate) fn make(self) -> Carrier {
+    /// How many of the messages it is given, where it is too slow for all.
+    pub(crate) fn share(self, messages: u64) -> u64 {
         match self {
+            Self::Python => (messages / 16).max(16),
+            _ => messages,
+        }
+    }
+
+    /// Makes what its processes share; `None` for what is no process of ours.
+    pub(crate) fn make(self) -> Option<Carrier> {
+        Some(match self {
             Self::Pipe => {
-                let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe can be made");
-                Carrier::Pipe(Passed(reader), Passed(writer))
+                let (reader, writer) = pipe();
+                Carrier::Pipe(reader, writer)
             }
-            Self::Ring => Carrier::Ring(Ring::new(1024).expect("there is memory")),
+            Self::Ring => Carrier::Ring(Ring::new(BOUND).expect("there is memory")),
+            Self::Queue => Carrier::Queue(Queue::bounded(BOUND as usize).expect("there is memory")),
             Self::Packets => {
                 let (one, other) = Packets::pair().expect("a socket pair can be made");
                 Carrier::Packets(one, other)
             }
-        }
+            Self::IpcChannel => {
+                let (reader, writer) = pipe();
+                Carrier::IpcChannel(reader, writer)
+            }
+            Self::Threads | Self::Python => return None,
+        })
     }
+}
+
+fn pipe() -> (Passed, Passed) {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe can be made");
+    (Passed(reader), Passed(writer))
 }
 
 impl Carrier {
     /// Sends messages with the numbers from `first` on.
     pub(crate) fn produce(self, first: u64, count: u64, size: usize) {
-        let mut message = vec![0; size];
-        let numbers = first..first + count;
         match self {
             Self::Pipe(reader, writer) => {
                 drop(reader);
-                let mut writer = File::from(OwnedFd::from(writer));
-                for number in numbers {
-                    message[..8].copy_from_slice(&number.to_le_bytes());
-                    writer.write_all(&message).expect("somebody reads");
-                }
+                let mut writer = file(writer);
+                each(first, count, size, |message| {
+                    writer.write_all(message).expect("somebody reads");
+                });
             }
-            Self::Ring(ring) => {
-                for number in numbers {
-                    message[..8].copy_from_slice(&number.to_le_bytes());
-                    ring.put(&message, None).expect("it is open");
-                }
-            }
-            Self::Packets(sender, _) => {
-                for number in numbers {
-                    message[..8].copy_from_slice(&number.to_le_bytes());
-                    let outgoing =
-                        Outgoing::new(message.as_slice(), Vec::new()).expect("it is small");
-                    sender.send(&outgoing, None).expect("somebody receives");
-                }
+            Self::Ring(ring) => each(first, count, size, |message| {
+                ring.put(message, None).expect("it is open");
+            }),
+            Self::Queue(queue) => each(first, count, size, |message| {
+                queue.put(ByteBuf::from(message)).expect("it is open");
+            }),
+            Self::Packets(sender, _) => each(first, count, size, |message| {
+                let outgoing = Outgoing::new(message, Vec::new()).expect("it is not too long");
+                sender.send(&outgoing, None).expect("somebody receives");
+            }),
+            Self::IpcChannel(reader, writer) => {
+                drop(writer);
+                let mut name = String::new();
+                BufReader::new(file(reader))
+                    .read_line(&mut name)
+                    .expect("the consumer says where it is");
+                let (sender, receiver) = bytes_channel().expect("a channel can be made");
+                let consumer: IpcSender<IpcBytesReceiver> =
+                    IpcSender::connect(name.trim().to_owned()).expect("the consumer listens");
+                consumer.send(receiver).expect("the consumer receives");
+                each(first, count, size, |message| {
+                    sender.send(message).expect("the consumer receives");
+                });
             }
         }
     }
 
     /// Receives so many messages, and returns the sum of their numbers.
     pub(crate) fn consume(self, count: u64, size: usize) -> u64 {
-        let mut sum = 0_u64;
-        let mut add = |message: &[u8]| {
-            assert_eq!(message.len(), size, "a message arrives whole");
-            let number = message.first_chunk().expect("a message has a number");
-            sum = sum.wrapping_add(u64::from_le_bytes(*number));
-        };
+        let mut sum = Sum { size, sum: 0 };
         let mut buffer = vec![0; size];
         match self {
             Self::Pipe(reader, writer) => {
                 drop(writer);
-                let mut reader = File::from(OwnedFd::from(reader));
+                let mut reader = file(reader);
                 for _ in 0..count {
                     reader.read_exact(&mut buffer).expect("somebody writes");
-                    add(&buffer);
+                    sum.add(&buffer);
                 }
             }
             Self::Ring(ring) => {
                 for _ in 0..count {
                     let len = ring.get(&mut buffer, None).expect("it is open");
-                    add(&buffer[..len]);
+                    sum.add(&buffer[..len]);
+                }
+            }
+            Self::Queue(queue) => {
+                for _ in 0..count {
+                    sum.add(&queue.get().expect("it is open"));
                 }
             }
             Self::Packets(_, receiver) => {
                 for _ in 0..count {
                     let Parcel { bytes, .. } = receiver.recv(None).expect("somebody sends");
-                    add(&bytes);
+                    sum.add(&bytes);
+                }
+            }
+            Self::IpcChannel(reader, writer) => {
+                drop(reader);
+                let (server, name) =
+                    IpcOneShotServer::<IpcBytesReceiver>::new().expect("a channel can be made");
+                writeln!(file(writer), "{name}").expect("the producer reads");
+                let (_, receiver) = server.accept().expect("the producer connects");
+                for _ in 0..count {
+                    sum.add(&receiver.recv().expect("the producer sends"));
                 }
             }
         }
-        sum
+        sum.sum
     }
+}
+
+/// Sends numbered messages.
+pub(crate) fn each(first: u64, count: u64, size: usize, mut send: impl FnMut(&[u8])) {
+    let mut message = vec![0; size];
+    for number in first..first + count {
+        message[..8].copy_from_slice(&number.to_le_bytes());
+        send(&message);
+    }
+}
+
+/// The numbers of the messages that arrived.
+pub(crate) struct Sum {
+    pub(crate) size: usize,
+    pub(crate) sum: u64,
+}
+
+impl Sum {
+    pub(crate) fn add(&mut self, message: &[u8]) {
+        assert_eq!(message.len(), self.size, "a message arrives whole");
+        let number = message.first_chunk().expect("a message has a number");
+        self.sum = self.sum.wrapping_add(u64::from_le_bytes(*number));
+    }
+}
+
+fn file(descriptor: Passed) -> File {
+    File::from(OwnedFd::from(descriptor))
 }

@@ -7,11 +7,19 @@ use std::time::Duration;
 
 use hatchery_process::{Child, Entry, Parcel, Passed, Program, Start, start};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::means::{Carrier, Means};
-use crate::{Taken, timed};
+use crate::others::{cpu_time, run_python, run_threads};
+use crate::timed;
+
+/// What one run took.
+#[derive(Clone, Copy)]
+pub(crate) struct Taken {
+    pub(crate) wall: Duration,
+    pub(crate) cpu: Duration,
+    pub(crate) messages: u64,
+}
 
 /// One run.
 #[derive(Clone, Copy)]
@@ -36,68 +44,82 @@ struct Task {
     go: Passed,
 }
 
-/// Runs a case, and checks that every message arrived.
-pub(crate) fn run(case: Case) -> Taken {
-    let carrier = case.means.make();
+/// Runs a case, and checks that every message arrived; `None` where it cannot be run.
+pub(crate) fn run(case: Case) -> Option<Taken> {
+    match case.means {
+        Means::Threads => Some(run_threads(case)),
+        Means::Python => run_python(case),
+        means => means.make().map(|carrier| run_processes(case, carrier)),
+    }
+}
+
+fn run_processes(case: Case, carrier: Carrier) -> Taken {
     let (report, reporter) = pipe();
     let (go, gun) = pipe();
     let share = case.messages / case.parties;
     let mut children = Vec::new();
     let mut parties = Parties {
-        case,
-        carrier: Some(carrier),
-        reporter: Some(Passed(reporter)),
-        go: Some(Passed(go)),
+        size: case.size,
+        given: Some((carrier, Passed(reporter), Passed(go))),
     };
     for index in 0..case.parties {
         children.push(parties.start(false, index * share, share));
         children.push(parties.start(true, index * share, share));
     }
-    parties.close();
+    drop(parties);
     let mut report = File::from(report);
     let mut ready = vec![0; children.len()];
     report.read_exact(&mut ready).expect("all get ready");
     let (answers, wall) = timed(|| {
         drop(gun);
-        let mut answers = vec![0; children.len() * 16];
+        let mut answers = vec![0; children.len() * ANSWER_BYTES];
         report.read_exact(&mut answers).expect("all come to an end");
         answers
     });
     for child in children {
         assert!(child.wait().expect("it ends").success());
     }
-    let (answers, _) = answers.as_chunks::<16>();
-    let mut sum = 0_u64;
-    let mut cpu = Duration::ZERO;
-    for answer in answers {
-        let (one, other) = answer.split_at(8);
-        let number = |bytes: &[u8]| u64::from_le_bytes(*bytes.first_chunk().expect("8 bytes"));
-        sum = sum.wrapping_add(number(one));
-        cpu += Duration::from_nanos(number(other));
-    }
+    let (sum, cpu) = add_up(&answers);
     let expected = (0..case.messages).fold(0_u64, u64::wrapping_add);
     assert_eq!(sum, expected, "every message arrives once");
-    Taken { wall, cpu }
+    Taken {
+        wall,
+        cpu,
+        messages: case.messages,
+    }
 }
+
+/// Adds up what the processes answered: the numbers that they got, and their CPU time.
+fn add_up(answers: &[u8]) -> (u64, Duration) {
+    let (numbers, _) = answers.as_chunks::<8>();
+    let number = |index: usize| u64::from_le_bytes(numbers[index]);
+    let answers = (0..numbers.len()).step_by(2);
+    answers.fold((0, Duration::ZERO), |(sum, cpu), index| {
+        let spent = Duration::from_nanos(number(index + 1));
+        (u64::wrapping_add(sum, number(index)), cpu + spent)
+    })
+}
+
+/// A sum and a CPU time.
+const ANSWER_BYTES: usize = 16;
 
 /// What all processes of a run are given.
 struct Parties {
-    case: Case,
-    carrier: Option<Carrier>,
-    reporter: Option<Passed>,
-    go: Option<Passed>,
+    size: usize,
+    given: Option<(Carrier, Passed, Passed)>,
 }
 
 impl Parties {
     fn start(&mut self, is_producer: bool, first: u64, count: u64) -> Child {
+        let (carrier, report, go) = self.given.take().expect("it is put back");
         let task = Task {
-            carrier: self.carrier.take().expect("it is put back"),
+            carrier,
             is_producer,
             first,
             count,
-            size: self.case.size,
-            report: self.reporter.take().expect("it is put back"),
-            go: self.go.take().expect("it is put back"),
+            size: self.size,
+            report,
+            go,
         };
         let parcel = Parcel::encode(&task).expect("a task can be sent");
         let descriptors: Vec<BorrowedFd<'_>> = parcel.descriptors.iter().map(AsFd::as_fd).collect();
@@ -106,13 +128,9 @@ impl Parties {
             descriptors: &descriptors,
             ..Program::new("bench", Entry::new(work))
         });
-        self.carrier = Some(task.carrier);
-        self.reporter = Some(task.report);
-        self.go = Some(task.go);
+        self.given = Some((task.carrier, task.report, task.go));
         child.expect("a process starts")
     }
-
-    fn close(self) {}
 }
 
 fn work(start: Start) -> u8 {
@@ -133,17 +151,10 @@ fn work(start: Start) -> u8 {
         task.carrier.consume(task.count, task.size)
     };
     let cpu = cpu_time() - before;
-    let mut answer = [0; 16];
-    answer[..8].copy_from_slice(&sum.to_le_bytes());
-    answer[8..].copy_from_slice(&cpu.to_le_bytes());
+    let cpu = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
+    let answer = [sum.to_le_bytes(), cpu.to_le_bytes()].concat();
     report.write_all(&answer).expect("somebody listens");
     0
-}
-
-/// The CPU time of this process, in nanoseconds.
-fn cpu_time() -> u64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 
 fn pipe() -> (OwnedFd, OwnedFd) {
