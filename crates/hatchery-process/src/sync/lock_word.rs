@@ -81,6 +81,13 @@ impl<W: Word> LockWord<'_, W> {
         held != 0
     }
 
+    /// The owner's number, or 0; `None` if somebody sleeps, who would only be overtaken.
+    #[inline]
+    pub(super) fn spins_for(&self) -> Option<u32> {
+        let held = self.0.read();
+        (held & CONTENDED == 0).then_some(held)
+    }
+
     /// The owner's number, or 0.
     #[inline]
     pub(super) fn owner(&self) -> u32 {

@@ -249,14 +249,14 @@ impl Monitor {
         self.entered(self.acquire())
     }
 
-    /// Looks at a lock that is held a few times more.
+    /// Looks at a lock that is held a few times more, unless others sleep for it already.
     #[cold]
     fn spin(&self) -> bool {
-        let lock = self.lock_word();
         for _ in 0..SPINS {
-            pause(SPIN_PAUSES);
-            if lock.load(Ordering::Relaxed) == 0 && self.try_acquire() {
-                return true;
+            match self.lock().spins_for() {
+                Some(0) if self.try_acquire() => return true,
+                Some(_held) => pause(SPIN_PAUSES),
+                None => return false,
             }
         }
         false
