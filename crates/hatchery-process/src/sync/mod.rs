@@ -38,3 +38,27 @@ pub(crate) use object::shared_object;
 pub(crate) use spin::Patience;
 pub(crate) use wait::{ALL, Attempt, Look, Wake, wait_async, wait_until, wake};
 pub(crate) use word::{get, put};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_shared<T: Send + Sync + Clone + std::fmt::Debug>(value: &T) -> &T {
+        value
+    }
+
+    fn is_sent<T: Send>(_: T) {}
+
+    #[test]
+    fn objects_are_shared_between_threads_and_futures_are_sent() {
+        let condition = Condition::new().unwrap();
+
+        is_sent(is_shared(&Lock::new().unwrap()).lock_async());
+        is_sent(is_shared(&RLock::new().unwrap()).lock_async());
+        is_sent(is_shared(&Semaphore::new(1).unwrap()).acquire_async());
+        is_sent(is_shared(&BoundedSemaphore::new(1).unwrap()).acquire_async());
+        is_sent(is_shared(&Event::new().unwrap()).wait_async());
+        is_sent(is_shared(&Barrier::new(1).unwrap()).wait_async());
+        is_sent(is_shared(&condition).lock().unwrap().wait_async());
+    }
+}

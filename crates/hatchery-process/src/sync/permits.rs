@@ -77,7 +77,9 @@ impl<W: Word> PermitsWord<'_, W> {
 
     /// Sets the number of free permits, whatever it was.
     pub(super) fn reset(&self, value: u32) -> WakesOne {
-        self.0.write(value);
+        // Whether somebody waits is not known any more, so somebody does.
+        let waited_for = if value == 0 { WAITED_FOR } else { 0 };
+        self.0.write(value | waited_for);
         WakesOne(value > 0)
     }
 }

@@ -103,7 +103,7 @@ impl Barrier {
     /// Dropping the future is giving up: the barrier breaks, unless all had come.
     pub async fn wait_async(&self) -> Result<usize, BrokenBarrier> {
         let rounds = &self.monitor;
-        let arrived = wait_async(rounds.place(), Wake::All, |_| rounds.arrive()).await;
+        let arrived = wait_async(rounds.place(), Wake::All, |look| rounds.arrive(look)).await;
         let party = self.party(arrived)?;
         let Arrival { record, .. } = party.arrival;
         if party.arrival.is_last {
@@ -149,7 +149,7 @@ impl Barrier {
         action: impl FnOnce(),
     ) -> Result<usize, BrokenBarrier> {
         let rounds = &self.monitor;
-        let Some(arrived) = wait_until(rounds.word(), deadline, |_| rounds.arrive()) else {
+        let Some(arrived) = wait_until(rounds.word(), deadline, |look| rounds.arrive(look)) else {
             rounds.abort();
             return Err(BrokenBarrier);
         };

@@ -96,7 +96,7 @@ impl Rounds {
     }
 
     /// Arrives, or finds the barrier broken; waits while a round is full that has not ended.
-    pub(super) fn arrive(&self) -> Attempt<Result<Arrival, Outcome>> {
+    pub(super) fn arrive(&self, look: Look) -> Attempt<Result<Arrival, Outcome>> {
         let _entered = self.enter();
         let seen = self.word().read();
         let state = self.state();
@@ -105,6 +105,10 @@ impl Rounds {
         }
         let index = self.arrived();
         if index >= self.parties() {
+            // Those of this round may all be dead, and then nobody else would notice.
+            if look.is_due && self.breaks_for_the_dead() {
+                return Attempt::Done(Err(Outcome::Broken));
+            }
             return Attempt::Wait(seen);
         }
         let is_last = index + 1 == self.parties();
