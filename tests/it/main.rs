@@ -1,6 +1,7 @@
 //! What Hatchery promises, proved on running programs and seen from outside.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod examples;
 mod fork_server;
 mod manager;

@@ -7,13 +7,19 @@ use std::io::{self, ErrorKind, Write};
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use clap::Args;
 use hatchery::{Config, Connection, HandlerResult, Ready, Server};
 use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::peer::stdin_ended;
+
 /// How much one read takes at most.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How long workers may take to finish once the parent is gone.
+const ORPHAN_DRAIN: Duration = Duration::from_millis(500);
 
 thread_local! {
     /// One buffer for all connections of a worker: it is empty whenever a connection waits.
@@ -54,6 +60,9 @@ pub(crate) struct EchoArgs {
     /// Print no ready line
     #[arg(long)]
     quiet: bool,
+    /// Stop when standard input ends, as it does when the parent dies
+    #[arg(long, hide = true)]
+    until_stdin_ends: bool,
 }
 
 /// Runs the echo server until it is told to stop.
@@ -62,14 +71,22 @@ pub(crate) fn run(args: &EchoArgs) -> ExitCode {
 }
 
 async fn serve(args: &EchoArgs) -> hatchery::Result<()> {
-    let config = args.load(std::env::vars_os())?;
+    let mut config = args.load(std::env::vars_os())?;
     if args.print_config {
         print!("{config}");
         return Ok(());
     }
+    if args.until_stdin_ends {
+        // Whoever started it is gone, and nobody is left to wait for it.
+        let drain_timeout = &mut config.workers.drain_timeout;
+        *drain_timeout = ORPHAN_DRAIN.min(*drain_timeout);
+    }
     let mut server = Server::from_config(&config);
     if !args.quiet {
         server.on_ready(print_ready);
+    }
+    if args.until_stdin_ends {
+        server.shutdown(stdin_ended());
     }
     server.serve(echo).await
 }

@@ -45,7 +45,8 @@ impl Contestant {
         let mut child = Command::new("/proc/self/exe")
             .arg0("hatchery")
             .args(self.arguments())
-            .args(["--listen", "127.0.0.1:0", "--workers"])
+            .args(["--until-stdin-ends", "--listen", "127.0.0.1:0"])
+            .arg("--workers")
             .arg(workers.to_string())
             // Ctrl-C is for us, and we tell the servers.
             .process_group(0)
@@ -69,8 +70,8 @@ impl Contestant {
         match self {
             Self::HandOff => &["echo"],
             Self::Direct => &["echo", "--dispatch", "direct"],
-            Self::Tokio => &["peer", "tokio", "--until-stdin-ends"],
-            Self::Reuseport => &["peer", "reuseport", "--until-stdin-ends"],
+            Self::Tokio => &["peer", "tokio"],
+            Self::Reuseport => &["peer", "reuseport"],
         }
     }
 }
@@ -126,7 +127,7 @@ pub(crate) enum StartError {
     NotReady(Contestant),
 }
 
-/// A child with its standard input held open: a peer whose input ends knows that we are gone.
+/// A child with its standard input held open: a server whose input ends knows that we are gone.
 ///
 /// Dropping it sends SIGTERM, and SIGKILL to one that does not heed it.
 #[derive(Debug)]

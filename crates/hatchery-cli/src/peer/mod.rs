@@ -153,7 +153,7 @@ async fn told_to_stop(until_stdin_ends: bool) -> io::Result<()> {
 }
 
 /// Waits for the end of standard input, in a thread that blocks and so costs nothing.
-async fn stdin_ended() {
+pub(crate) async fn stdin_ended() {
     let (ended, end) = oneshot::channel();
     // Not a task of the runtime, whose shutdown would wait for it.
     thread::spawn(move || {
