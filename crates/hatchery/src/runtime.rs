@@ -5,7 +5,6 @@ use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt::Display;
 use std::future::Future;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use hatchery_process::{InitError, StartMethod};
@@ -48,8 +47,7 @@ impl<T: Outcome, E: Display + 'static> Outcome for Result<T, E> {
             Err(error) => {
                 let known = as_error(&error);
                 let text = known.map_or_else(|| error.to_string(), with_causes);
-                // There is nowhere left to say that this could not be said.
-                let _closed = writeln!(io::stderr(), "error: {text}");
+                crate::log::say_last(&format!("error: {text}\n"));
                 let ours = known.and_then(|error| error.downcast_ref::<Error>());
                 let is_usage = ours.is_some_and(Error::is_usage);
                 ExitCode::from(if is_usage { USAGE } else { FAILED })

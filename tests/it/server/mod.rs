@@ -11,6 +11,7 @@ mod handlers;
 mod leases;
 mod listening;
 mod load;
+mod log;
 mod overload;
 mod recycling;
 mod replacement;

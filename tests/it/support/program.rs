@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -24,6 +25,7 @@ pub(crate) struct Setup {
     /// What `tests/fixtures/launch.rs` does before it becomes the program.
     settings: Vec<String>,
     directory: Option<PathBuf>,
+    errors: Option<OwnedFd>,
 }
 
 impl Setup {
@@ -35,6 +37,7 @@ impl Setup {
             wrapper: Vec::new(),
             settings: Vec::new(),
             directory: None,
+            errors: None,
         }
     }
 
@@ -79,6 +82,12 @@ impl Setup {
         self
     }
 
+    /// Has standard error go elsewhere than where [`Fixture::errors`] looks.
+    pub(crate) fn errors_into(&mut self, elsewhere: OwnedFd) -> &mut Self {
+        self.errors = Some(elsewhere);
+        self
+    }
+
     /// Runs it as another user, which takes root to do.
     pub(crate) fn user(&mut self, id: u32) -> &mut Self {
         self.settings.push(format!("user={id}"));
@@ -90,7 +99,11 @@ impl Setup {
         // What loses its parent comes to this process, which collects it.
         set_child_subreaper(Some(getpid())).expect("a process may be a subreaper");
         let errors = tempfile::tempfile().expect("a temporary file can be made");
-        let stderr = errors.try_clone().expect("a file can be duplicated");
+        let stderr = match &self.errors {
+            Some(elsewhere) => elsewhere.try_clone(),
+            None => errors.try_clone().map(OwnedFd::from),
+        };
+        let stderr = stderr.expect("a file can be duplicated");
         let mut command = Command::new(env!("CARGO_BIN_EXE_launch"));
         command
             .args(&self.settings)

@@ -12,6 +12,7 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use super::complaints::Complaint;
 use super::listener::{AcceptOutcome, accept};
 use super::{Accepted, FrontEnd, Phase};
 use crate::config::Overload;
@@ -145,7 +146,7 @@ impl FrontEnd {
             Err(accepted) => accepted,
         };
         if let Err(accepted) = self.queue.push(accepted, now) {
-            self.turn_away(accepted, "no worker has room and the queue is full");
+            self.turn_away(accepted, Complaint::QueueFull, now);
         }
     }
 
@@ -163,12 +164,14 @@ impl FrontEnd {
             return;
         }
         while let Some(accepted) = self.queue.pop_expired(now) {
-            self.turn_away(accepted, "no worker had room in time");
+            self.turn_away(accepted, Complaint::WaitedTooLong, now);
         }
     }
 
-    fn turn_away(&self, accepted: Accepted, why: &str) {
-        tracing::warn!(connection = accepted.id, peer = %accepted.peer, "turned away: {why}");
+    fn turn_away(&mut self, accepted: Accepted, why: Complaint, now: Duration) {
+        if self.complaints.note(why, 1, now) {
+            tracing::warn!(connection = accepted.id, peer = %accepted.peer, "{}", why.words());
+        }
         match self.plan.server.overload {
             Overload::Reject => self.reject(accepted.socket),
             _ => reset(&accepted.socket),
@@ -198,7 +201,10 @@ impl FrontEnd {
     /// The connection that found no room stays in the kernel's queue.
     fn make_room(&mut self, error: &io::Error, now: Duration) {
         let released = self.roster.release_received();
-        tracing::warn!(%error, released = released.len(), "no room to accept another connection");
+        let why = Complaint::FrontEndFull;
+        if self.complaints.note(why, 1, now) {
+            tracing::warn!(%error, released = released.len(), "{}", why.words());
+        }
         self.pause.begin(now);
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hatchery_process::{DESCRIPTORS_MAX, FromWorker, Handover, LedgerEvent, Peer};
 
+use super::complaints::Complaint;
 use super::crew::SendRefusal;
 use super::lease::LeaseError;
 use super::roster::{Placement, Seat, mix};
@@ -170,11 +171,10 @@ impl FrontEnd {
             }
         }
         let is_of_use = self.roster.no_room(seat);
-        tracing::warn!(
-            worker = seat.0,
-            connections = slots.len(),
-            "a worker's descriptor table is full"
-        );
+        let (why, connections) = (Complaint::WorkerFull, slots.len());
+        if self.complaints.note(why, connections, now) {
+            tracing::warn!(worker = seat.0, connections, "{}", why.words());
+        }
         if !is_of_use {
             // None of what it holds are connections that will end.
             self.kill(seat);

@@ -4,12 +4,13 @@
 //! what has happened, accept what there is room for, hand over what was placed, and set the
 //! timer. A turn drains every source, so that many events cost one wake-up.
 //!
-//! The deciding is in [`roster`], [`queue`] and [`restart`], which hold no descriptor; this
+//! The deciding is in [`roster`], [`queue`], [`restart`] and [`complaints`], which hold no descriptor; this
 //! module and its parts `accepting`, `handing`, `staffing`, `retiring` and `ending` do what they
 //! decide.
 
 mod accepting;
 mod child;
+mod complaints;
 mod crew;
 mod ending;
 mod handing;
@@ -23,6 +24,7 @@ mod roster;
 mod roster_tests;
 mod staffing;
 
+pub(crate) use self::child::started;
 pub(crate) use self::listener::{AcceptOutcome, Listener, accept};
 
 use std::future::{Future, poll_fn};
@@ -39,7 +41,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Sleep;
 
 use self::child::ChildEvent;
-pub(crate) use self::child::started;
+use self::complaints::Complaints;
 use self::crew::CrewMember;
 use self::listener::BindOptions;
 use self::queue::WaitQueue;
@@ -70,7 +72,7 @@ struct Accepted {
     id: u64,
     listener: u16,
     peer: Peer,
-    /// How many workers have died with it.
+    /// How many workers have died with it, and perhaps of it.
     deaths: u8,
 }
 
@@ -97,6 +99,7 @@ struct FrontEnd {
     /// Which of them comes first in this turn.
     first_listener: usize,
     pause: accepting::Pause,
+    complaints: Complaints,
     /// Held by every rejected client that is still being told so.
     lingering: Arc<()>,
     roster: Roster<Accepted>,
@@ -133,7 +136,10 @@ pub(crate) async fn run(mut plan: Plan) -> Result<()> {
     }
     let mut front_end = FrontEnd::new(plan)?;
     front_end.hire_all()?;
-    poll_fn(|context| front_end.turn(&mut signals, context)).await
+    let outcome = poll_fn(|context| front_end.turn(&mut signals, context)).await;
+    front_end.sum_up(Duration::MAX);
+    crate::log::tell_dropped();
+    outcome
 }
 
 impl FrontEnd {
@@ -175,6 +181,7 @@ impl FrontEnd {
             accepting,
             first_listener: 0,
             pause: accepting::Pause::default(),
+            complaints: Complaints::default(),
             lingering: Arc::default(),
             roster: Roster::new(plan.server.dispatch, limits),
             queue: WaitQueue::new(queue_len, plan.server.queue_timeout),
@@ -264,9 +271,17 @@ impl FrontEnd {
         self.fill_vacancies(now);
         self.expire_workers(now);
         self.expire_waiting(now);
+        self.sum_up(now);
         if self.check_up.is_some_and(|at| at <= now) {
             self.check_up = Some(now + CHECK_UP);
             self.check_up_on_workers();
+        }
+    }
+
+    /// Logs how often what was not logged in full has happened.
+    fn sum_up(&mut self, now: Duration) {
+        for (complaint, connections) in self.complaints.take_due(now) {
+            tracing::warn!(connections, "{}, again", complaint.words());
         }
     }
 
@@ -291,6 +306,7 @@ impl FrontEnd {
             self.fork_server_retry,
             self.check_up,
             self.pause.until(),
+            self.complaints.due(),
             waiting,
             drain,
         ];
