@@ -172,6 +172,27 @@ fn a_connection_that_kills_its_workers_is_closed_after_the_third() {
 }
 
 #[test]
+fn a_silent_connection_outlives_any_number_of_workers_killed_from_outside() {
+    for signal in [Signal::KILL, Signal::TERM] {
+        let mut server = Server::new("talk", "workers.count=1");
+        let sockets_before = sockets(&server.worker(0));
+        let mut silent = server.client();
+
+        for _ in 0..=DEATHS_MAX {
+            let workers = server.workers();
+            wait_until_taken(&workers, sockets_before, 1);
+            workers[0].signal(signal);
+            assert!(workers[0].ends_by(Deadline::usual()));
+            server.settle(1);
+        }
+
+        assert_eq!(silent.ask("still here"), "STILL HERE", "{signal:?}");
+        silent.close();
+        server.end();
+    }
+}
+
+#[test]
 fn a_lease_ends_when_the_handler_reads() {
     let server = Server::new("talk", "");
     let before = sockets(server.process());

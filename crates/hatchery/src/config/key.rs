@@ -222,7 +222,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         Dispatch,
         ANY,
         Dispatch::ALLOWED,
-        "How a worker is chosen for a connection; under \"direct\" the workers accept for themselves."
+        "How a worker is chosen for a connection; under \"direct\" the workers accept for themselves, and what one has accepted dies with it."
     ),
     key!(
         server.scheduling,

@@ -107,6 +107,9 @@ pub enum Dispatch {
     Hash,
     /// The workers accept for themselves, and the kernel chooses; only [`Overload::Wait`] goes
     /// with it.
+    ///
+    /// Nobody keeps a copy of what a worker has accepted: it is lost if that worker dies, even if
+    /// its handler had not read or written yet.
     Direct,
 }
 

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use hatchery_process::{LedgerReader, Program, StartError, WaitError, begin};
+use rustix::process::Signal;
 
 use super::child::{ChildEvent, follow};
 use super::crew::{CrewMember, Process, WorkerKey};
@@ -16,7 +18,7 @@ use crate::config::Scheduling;
 use crate::error::{Error, Result};
 use crate::worker::WorkerStart;
 
-/// How many workers may die with a connection before it is not given to another.
+/// How many workers a connection may have ended before it is not given to another.
 const DEATHS_MAX: u8 = 3;
 
 impl FrontEnd {
@@ -144,7 +146,7 @@ impl FrontEnd {
             in_hand,
             untouched.len(),
         );
-        self.pass_on(untouched, now);
+        self.pass_on(untouched, how, now);
         if self.phase != Phase::Serving {
             return;
         }
@@ -152,14 +154,16 @@ impl FrontEnd {
     }
 
     /// Lets connections that a dead worker had not used wait for another, the oldest first.
-    fn pass_on(&mut self, mut unused: Vec<(Accepted, bool)>, now: Duration) {
+    fn pass_on(&mut self, mut unused: Vec<(Accepted, bool)>, how: &Gone, now: Duration) {
         unused.sort_by_key(|(accepted, _)| accepted.id);
         for (mut accepted, was_taken) in unused.into_iter().rev() {
-            // What never reached the worker cannot have killed it.
-            accepted.deaths += u8::from(was_taken);
+            // What never reached the worker cannot have ended it, nor can what has said nothing
+            // make somebody kill it: it takes a handler that breaks by itself, or something sent.
+            let may_be_cause = was_taken && (how.is_own_doing() || has_spoken(&accepted));
+            accepted.deaths += u8::from(may_be_cause);
             if accepted.deaths >= DEATHS_MAX {
                 tracing::error!(connection = accepted.id, peer = %accepted.peer,
-                    "closed: {DEATHS_MAX} workers died with it");
+                    "closed: {DEATHS_MAX} workers died with it, and it may be why");
                 continue;
             }
             self.queue.put_back(accepted, now);
@@ -298,6 +302,11 @@ fn was_read(accepted: &Accepted) -> bool {
     hatchery_os::bytes_consumed(&accepted.socket).is_ok_and(|bytes| bytes > 0)
 }
 
+/// Whether something is there to be read from a connection.
+fn has_spoken(accepted: &Accepted) -> bool {
+    rustix::io::ioctl_fionread(&accepted.socket).is_ok_and(|bytes| bytes > 0)
+}
+
 /// How a worker came to be gone.
 #[derive(Debug)]
 enum Gone {
@@ -313,6 +322,17 @@ impl Gone {
     /// Whether the worker chose to end, rather than being killed.
     fn is_by_itself(&self) -> bool {
         matches!(self, Self::Exited(Ok(status)) if status.code().is_some())
+    }
+
+    /// Whether the worker ended or crashed, rather than being told or made to end by others.
+    fn is_own_doing(&self) -> bool {
+        let Self::Exited(Ok(status)) = self else {
+            return false;
+        };
+        let from_outside = [Signal::KILL, Signal::TERM].map(Signal::as_raw);
+        status
+            .signal()
+            .is_none_or(|signal| !from_outside.contains(&signal))
     }
 }
 

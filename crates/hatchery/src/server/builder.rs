@@ -298,6 +298,8 @@ impl ServerBuilder {
 
     /// Runs the server with a blocking handler: one connection at a time in each worker.
     ///
+    /// The connection is the handler's from its start on, and is lost if the worker dies then.
+    ///
     /// A handler that waits for its client does not notice that the server is to stop: give its
     /// socket a read timeout, or the server a [`drain_timeout`](Self::drain_timeout) that you are
     /// ready to wait for.
