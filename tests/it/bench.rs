@@ -37,3 +37,17 @@ fn the_servers_that_it_compares_end_with_it_however_it_ends() {
         }
     }
 }
+
+#[test]
+fn a_picture_that_cannot_be_written_is_an_error_before_anything_is_measured() {
+    let mut main = bench("--duration 60s --plot /nowhere/x.svg").start();
+
+    assert_eq!(main.wait().code(), Some(1), "{}", main.errors());
+
+    let errors = main.errors();
+    assert!(
+        errors.starts_with("error: --plot: cannot write /nowhere/x.svg; allowed: "),
+        "{errors}"
+    );
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+}

@@ -37,16 +37,16 @@ pub(crate) struct EchoArgs {
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
     /// How many workers: a number, auto, or a multiple of the CPUs such as 2x
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     workers: Option<String>,
     /// How connections find a worker: least-loaded, round-robin, hash or direct
     #[arg(long, value_name = "HOW")]
     dispatch: Option<String>,
     /// How many connections one worker has at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_concurrency: Option<String>,
     /// How many connections all workers have at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_connections: Option<String>,
     /// What happens to a connection that no worker has room for: wait, reject or reset
     #[arg(long, value_name = "POLICY")]

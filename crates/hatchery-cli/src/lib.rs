@@ -56,6 +56,6 @@ fn fail(error: &dyn Error) -> ExitCode {
         line = format!("{line}: {error}");
         cause = error.source();
     }
-    eprintln!("hatchery: {line}");
+    eprintln!("error: {line}");
     ExitCode::FAILURE
 }

@@ -95,7 +95,7 @@ impl Error {
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("{origin}: server.bind: cannot listen on {address}{}", hint(.source))]
+#[error("{origin}: server.bind: cannot listen on {address}{}", hint(.address, .source))]
 #[non_exhaustive]
 pub struct BindError {
     /// Where the address was set.
@@ -107,12 +107,24 @@ pub struct BindError {
 }
 
 /// What would be allowed instead.
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "; allowed: an address that nobody else listens on",
-        io::ErrorKind::AddrNotAvailable => "; allowed: an address of this machine",
-        io::ErrorKind::PermissionDenied => {
-            "; allowed: a port from 1024 on, or a folder that this user may write to"
+fn hint(address: &str, error: &io::Error) -> &'static str {
+    if address.starts_with("fd:") {
+        return "; allowed: the number of a listening socket that the program was started with";
+    }
+    if address == "systemd" {
+        return "; allowed: in a service that systemd starts for its sockets";
+    }
+    let is_file = address.starts_with("unix:") && !address.starts_with("unix:@");
+    match (error.kind(), is_file) {
+        (io::ErrorKind::AddrInUse, true) => "; allowed: a path that nobody else uses",
+        (io::ErrorKind::AddrInUse, false) => "; allowed: an address that nobody else listens on",
+        (io::ErrorKind::AddrNotAvailable, _) => "; allowed: an address of this machine",
+        (io::ErrorKind::PermissionDenied, true) => {
+            "; allowed: a path in a folder that this user may write to"
+        }
+        (io::ErrorKind::PermissionDenied, false) => "; allowed: a port from 1024 on",
+        (io::ErrorKind::NotFound | io::ErrorKind::NotADirectory, true) => {
+            "; allowed: a path in a folder that exists"
         }
         _ => "",
     }

@@ -147,6 +147,18 @@ fn a_mistake_in_a_variable_or_a_flag_is_one_line_that_names_it() {
         &["HATCHERY_WORKERS_CUONT", "HATCHERY_WORKERS_COUNT"],
     );
 
+    for (name, meant) in [
+        ("HATCHERY_WORKERS", "HATCHERY_WORKERS_COUNT"),
+        ("HATCHERY_FOO", "HATCHERY_SERVER_"),
+    ] {
+        let mut setup = command("echo");
+        setup.env(name, "3");
+        assert_refused(&setup, 2, &[name, meant]);
+    }
+
+    let setup = command("echo --workers -1");
+    assert_refused(&setup, 2, &["--workers: -1 is out of range", "1 to 1024"]);
+
     let setup = command("echo --workers 0");
     assert_refused(&setup, 2, &["--workers: 0 is out of range", "1 to 1024"]);
 
@@ -170,13 +182,29 @@ fn an_address_that_cannot_be_had_is_one_line_that_names_it_and_where_it_was_set(
     assert_refused(&setup, 1, &["--listen", &address, "in use"]);
 
     let setup = command("echo --listen fd:77");
-    assert_refused(&setup, 1, &["--listen", "fd:77", "not open"]);
+    assert_refused(&setup, 1, &["--listen", "fd:77", "not open", "allowed: "]);
 
     let setup = command("echo --listen systemd");
     assert_refused(&setup, 1, &["--listen", "systemd", "LISTEN_PID"]);
 
     let setup = command("echo --listen unix:/nowhere/s");
-    assert_refused(&setup, 1, &["--listen", "unix:/nowhere/s"]);
+    assert_refused(
+        &setup,
+        1,
+        &["--listen", "unix:/nowhere/s", "allowed: a path in a folder"],
+    );
+}
+
+#[test]
+fn an_address_that_cannot_be_had_is_named_with_its_own_line_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[server]\nbind = [\n  \"127.0.0.1:0\",\n  \"unix:/nowhere/s\",\n]\n";
+    fs::write(folder.path().join("hatchery.toml"), text).unwrap();
+
+    let mut setup = command("echo");
+
+    let words = ["hatchery.toml:4: ", "unix:/nowhere/s"];
+    assert_refused(setup.directory(folder.path()), 1, &words);
 }
 
 #[test]
@@ -190,7 +218,11 @@ fn a_port_of_the_system_is_refused_to_who_is_not_root() {
 
     let mut setup = command("echo --listen 127.0.0.1:80");
 
-    let words = ["127.0.0.1:80", "Permission denied", "1024"];
+    let words = [
+        "127.0.0.1:80",
+        "Permission denied",
+        "allowed: a port from 1024 on: ",
+    ];
     assert_refused(setup.user(NOBODY), 1, &words);
 }
 
@@ -228,4 +260,18 @@ fn the_printed_configuration_shows_what_won_and_where_it_came_from() {
     let default = pair("dispatch = \"least-loaded\"", "default");
     assert_eq!(line("dispatch"), default);
     assert!(!main.everything().iter().any(Process::is_alive));
+}
+
+#[test]
+fn a_printed_count_that_depends_on_the_machine_says_what_it_comes_to() {
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    for (count, number) in [("auto", cpus), ("2x", 2 * cpus)] {
+        let mut main = command(&format!("echo --print-config --workers {count}")).start();
+
+        assert_eq!(main.wait().code(), Some(0), "{}", main.errors());
+
+        let line = format!("# flag --workers; here {number}");
+        let printed = main.rest();
+        assert!(printed.iter().any(|it| it.ends_with(&line)), "{printed:?}");
+    }
 }

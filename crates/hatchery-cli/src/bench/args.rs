@@ -49,19 +49,22 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "ADDR")]
     pub(super) connect: Option<Address>,
     /// Connections that send at the same time.
-    #[arg(long, value_name = "N", default_value = "64")]
+    #[arg(long, value_name = "N", default_value = "64", value_parser = parse_count,
+        allow_negative_numbers = true)]
     connections: NonZeroU32,
     /// Send so many requests per second in all (open loop).
-    #[arg(long, value_name = "R", value_parser = parse_rate)]
+    #[arg(long, value_name = "R", value_parser = parse_rate,
+        allow_negative_numbers = true)]
     rate: Option<f64>,
     /// Open a new connection for each request; when comparing, the same as --phase churn.
     #[arg(long)]
     churn: bool,
     /// Hold so many more connections open and silent, and see at the end whether they live.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(0..))]
     idle: u32,
     /// Length of a message.
-    #[arg(long, value_name = "BYTES", default_value_t = 64,
+    #[arg(long, value_name = "BYTES", default_value_t = 64, allow_negative_numbers = true,
         value_parser = clap::value_parser!(u64).range(1..=SIZE_BYTES_MAX))]
     size: u64,
     /// How long to send, as in 500ms, 5s or 1m [default: 5s, or 2s each when comparing].
@@ -71,7 +74,8 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
     timeout: Duration,
     /// Pid of the server's main process, to account for the CPU time of it and its descendants.
-    #[arg(long, value_name = "PID", requires = "connect")]
+    #[arg(long, value_name = "PID", requires = "connect", value_parser = parse_count,
+        allow_negative_numbers = true)]
     pub(super) pid: Option<NonZeroU32>,
     /// Print JSON instead of tables.
     #[arg(long)]
@@ -84,11 +88,14 @@ pub(crate) struct BenchArgs {
         long,
         value_name = "N",
         default_value = "7",
+        value_parser = parse_count,
+        allow_negative_numbers = true,
         conflicts_with = "connect"
     )]
     pub(super) rounds: NonZeroU32,
     /// Worker processes, or threads, of each contestant.
     #[arg(long, value_name = "N", default_value_t = 2, conflicts_with = "connect",
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) workers: u16,
     /// Compare with connections that last, with one for each request, or both.
@@ -154,6 +161,14 @@ enum Phases {
     Both,
 }
 
+fn parse_count(text: &str) -> Result<NonZeroU32, ParseCountError> {
+    text.parse().map_err(|_| ParseCountError)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("allowed: a whole number from 1 to {}", u32::MAX)]
+struct ParseCountError;
+
 fn parse_rate(text: &str) -> Result<f64, ParseRateError> {
     match text.parse() {
         Ok(rate) if rate > 0.0 && rate <= 1e9 => Ok(rate),
@@ -202,6 +217,30 @@ mod tests {
             [Contestant::Tokio, Contestant::Reuseport]
         );
         assert_eq!(parse("bench").unwrap().contestants().len(), 4);
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_named_with_what_is_allowed() {
+        for line in [
+            "bench --connections 0",
+            "bench --rounds 0",
+            "bench --rounds -1",
+            "bench --connect 127.0.0.1:7000 --pid 0",
+            "bench --idle -1",
+            "bench --size 0",
+            "bench --workers -1",
+            "bench --rate -1",
+        ] {
+            let (_, value) = line.rsplit_once(' ').unwrap();
+
+            let message = parse(line).unwrap_err().to_string();
+
+            let first = message.lines().next().unwrap();
+            assert!(first.contains(&format!("'{value}'")), "{line}: {message}");
+            let words = ["from 1", "not in 1", "not in 0", "above zero"];
+            let names_range = words.iter().any(|words| first.contains(words));
+            assert!(names_range, "{line}: {message}");
+        }
     }
 
     #[test]

@@ -46,6 +46,10 @@ const OTHER_DESCRIPTORS: u64 = 64;
 ///
 /// Returns [`BenchError`] if there is nothing to measure, or the result cannot be written.
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, BenchError> {
+    if let Some(path) = &args.plot {
+        // Now, and not when all is measured.
+        plot::check(path)?;
+    }
     let clients = u64::from(args.load().clients());
     raise_descriptor_limit(clients + OTHER_DESCRIPTORS)?;
     let runtime = runtime::Builder::new_current_thread()

@@ -3,8 +3,10 @@
 //! The axis of the percentiles is stretched towards the end, so that the slowest requests, which
 //! matter most, have most of the room: 90 %, 99 %, 99.9 % are equally far apart.
 
+use std::fs::{self, File};
+use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -31,11 +33,32 @@ pub(super) struct Chart {
     pub(super) curves: Vec<(String, Tally)>,
 }
 
+/// Checks that the file `path` can be written, and leaves it as it is.
+///
+/// # Errors
+///
+/// Returns [`PlotError::Write`] if it cannot.
+pub(super) fn check(path: &Path) -> Result<(), PlotError> {
+    let mut options = File::options();
+    let created = options.write(true).create_new(true).open(path);
+    let outcome = match created {
+        Ok(_) => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            File::options().write(true).open(path).map(drop)
+        }
+        Err(error) => Err(error),
+    };
+    outcome.map_err(|source| PlotError::Write {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 /// Draws `charts` one below the other into the file `path`.
 ///
 /// # Errors
 ///
-/// Returns [`PlotError`] if the file cannot be written.
+/// Returns [`PlotError::Draw`] if the file cannot be written.
 pub(super) fn draw(path: &Path, charts: &[Chart]) -> Result<(), PlotError> {
     let (width, height) = CHART_SIZE;
     let rows = charts.len().max(1);
@@ -50,13 +73,23 @@ pub(super) fn draw(path: &Path, charts: &[Chart]) -> Result<(), PlotError> {
                 .try_for_each(|(chart, area)| chart.draw(area).map_err(|error| error.to_string()))
         })
         .and_then(|()| root.present().map_err(|error| error.to_string()))
-        .map_err(PlotError)
+        .map_err(|message| PlotError::Draw {
+            path: path.to_owned(),
+            message,
+        })
 }
 
-/// The picture could not be written.
+/// Why there is no picture.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot draw: {0}")]
-pub(crate) struct PlotError(String);
+#[non_exhaustive]
+pub(crate) enum PlotError {
+    /// The file cannot be written.
+    #[error("--plot: cannot write {}; allowed: a file that this user may write", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    /// The picture could not be drawn into it.
+    #[error("--plot: cannot draw {}: {message}", path.display())]
+    Draw { path: PathBuf, message: String },
+}
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type DrawError<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>;

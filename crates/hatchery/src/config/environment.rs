@@ -5,21 +5,32 @@ use std::ffi::{OsStr, OsString};
 use super::error::ConfigError;
 use super::file::Assignment;
 use super::given::{Form, Given};
-use super::key::{ConfigKey, KEYS, SECTIONS, ValueKind};
+use super::key::{ConfigKey, KEYS, ValueKind};
 use super::origin::Origin;
 use super::unknown::unknown_variable;
 
 /// The variable that names the configuration file.
 pub(super) const FILE_VARIABLE: &str = "HATCHERY_CONFIG";
 
-/// Reads the variables of the sections; all others are somebody else's.
+/// What the names of all our variables begin with.
+pub(super) const PREFIX: &str = "HATCHERY_";
+
+/// Variables that set no key: the file, and by what a fork server knows that it is one.
+const OTHERS: [&str; 2] = [FILE_VARIABLE, "HATCHERY_FORK_SERVER"];
+
+/// What the names of variables begin with by which tests are set.
+const TEST_PREFIX: &str = "HATCHERY_TEST_";
+
+/// Reads our variables; those that do not begin with [`PREFIX`] are somebody else's.
 pub(super) fn read(variables: &[(OsString, OsString)]) -> Result<Vec<Assignment>, ConfigError> {
     variables
         .iter()
         .filter_map(|(name, value)| {
             let name = name.to_string_lossy();
-            let section = section_of(&name)?;
-            Some(read_variable(section, &name, value))
+            let is_key = name.starts_with(PREFIX)
+                && !name.starts_with(TEST_PREFIX)
+                && !OTHERS.contains(&&*name);
+            is_key.then(|| read_variable(&name, value))
         })
         .collect()
 }
@@ -34,19 +45,11 @@ pub(super) fn file(variables: &[(OsString, OsString)]) -> Option<&OsStr> {
         .filter(|value| !value.is_empty())
 }
 
-fn section_of(variable: &str) -> Option<&'static str> {
-    let rest = variable.strip_prefix("HATCHERY_")?;
-    SECTIONS.into_iter().find(|section| {
-        rest.strip_prefix(&section.to_ascii_uppercase())
-            .is_some_and(|rest| rest.starts_with('_'))
-    })
-}
-
-fn read_variable(section: &str, name: &str, value: &OsStr) -> Result<Assignment, ConfigError> {
+fn read_variable(name: &str, value: &OsStr) -> Result<Assignment, ConfigError> {
     let key = KEYS
         .iter()
         .find(|key| key.variable() == name)
-        .ok_or_else(|| unknown_variable(section, name.to_owned()))?;
+        .ok_or_else(|| unknown_variable(name.to_owned()))?;
     let origin = Origin::Environment(name.to_owned());
     match value.to_str() {
         Some(value) => Ok((key, given(key, origin, value))),

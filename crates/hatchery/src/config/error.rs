@@ -64,7 +64,7 @@ pub enum ConfigError {
         origin: Origin,
         /// The variable that may be meant.
         suggestion: Option<String>,
-        /// All variables of the section.
+        /// All variables of the section, or what variables begin with.
         allowed: String,
     },
     /// An environment variable does not hold text.

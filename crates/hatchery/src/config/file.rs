@@ -11,6 +11,9 @@ use super::key::{ConfigKey, SECTIONS};
 use super::origin::Origin;
 use super::unknown::{unknown_key, unknown_section};
 
+/// What the parser says of a key that is set twice.
+const DUPLICATE: &str = "duplicate key";
+
 /// A key that a source sets, and to what.
 pub(super) type Assignment = (&'static ConfigKey, Given);
 
@@ -79,7 +82,17 @@ impl<'a> Lines<'a> {
         ConfigError::Syntax {
             origin: self.origin(offset),
             column: before.chars().count() + 1,
-            message: error.message().to_owned(),
+            message: self.message_of(error),
+        }
+    }
+
+    /// What the parser says, with the key of which it says only where it is.
+    fn message_of(&self, error: &Error) -> String {
+        let message = error.message();
+        let key = error.span().and_then(|span| self.text.get(span));
+        match key {
+            Some(key) if message == DUPLICATE => format!("{message} {key}"),
+            _ => message.to_owned(),
         }
     }
 }

@@ -65,11 +65,27 @@ impl Given {
         self.refuse(ValueProblem::Type { found, expected })
     }
 
+    /// Says where each member stands, of a list.
+    pub(super) fn member_origins(&self) -> Vec<Origin> {
+        match &self.form {
+            Form::List(members) => members.iter().map(|it| it.origin.clone()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Returns the text, if it is one.
     pub(super) fn text(&self) -> Result<&str, Refusal> {
         match &self.form {
             Form::Text(text) | Form::Untyped(text) => Ok(text),
             _ => Err(self.refuse_type("a string")),
+        }
+    }
+
+    /// Returns the text, or the integer as text, if it is one of them.
+    pub(super) fn text_or_integer(&self) -> Result<&str, Refusal> {
+        match &self.form {
+            Form::Integer(text) | Form::Text(text) | Form::Untyped(text) => Ok(text),
+            _ => Err(self.refuse_type("a string or an integer")),
         }
     }
 

@@ -94,8 +94,8 @@ impl ConfigLoader {
 
     /// Adds environment variables, such as those of [`std::env::vars_os`].
     ///
-    /// Those that begin with `HATCHERY_SERVER_` or `HATCHERY_WORKERS_` must name a key. A list is
-    /// separated by commas.
+    /// Those that begin with `HATCHERY_` must name a key, or the file as `HATCHERY_CONFIG` does;
+    /// those that begin with `HATCHERY_TEST_` are left to tests. A list is separated by commas.
     ///
     /// # Default
     ///

@@ -70,6 +70,8 @@ pub struct Config {
 #[derive(Clone, Debug)]
 struct Assigned {
     origin: Origin,
+    /// Where each member stands, of a value that is a list.
+    members: Vec<Origin>,
     /// The value as it was then, to notice that the program changed it since.
     shown: String,
 }
@@ -146,10 +148,23 @@ impl Config {
         key.read(self, given)?;
         let assigned = Assigned {
             origin: given.origin.clone(),
+            members: given.member_origins(),
             shown: key.show(self),
         };
         self.assigned.insert(key.path(), assigned);
         Ok(())
+    }
+
+    /// Says of each address where it came from, which may be a line of its own.
+    pub(crate) fn bind_origins(&self) -> Vec<Origin> {
+        let path = "server.bind";
+        let key = self.origin(path).expect("the table has this key");
+        let members = self.assigned.get(path).map(|assigned| &assigned.members);
+        let addresses = self.server.bind.len();
+        match members {
+            Some(members) if *key != PROGRAM && members.len() == addresses => members.clone(),
+            _ => vec![key.clone(); addresses],
+        }
     }
 
     fn origin_of(&self, key: &ConfigKey, shown: &str) -> &Origin {

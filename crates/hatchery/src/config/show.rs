@@ -3,6 +3,8 @@
 use std::fmt;
 
 use super::Config;
+use super::origin::Setting;
+use super::workers::WorkerCount;
 
 /// Past this column a comment follows its value at once, rather than all comments moving right.
 const COMMENT_COLUMN_MAX: usize = 48;
@@ -16,7 +18,7 @@ impl fmt::Display for Config {
                 (
                     section,
                     format!("{name} = {}", setting.value),
-                    setting.origin,
+                    self.comment(&setting),
                 )
             })
             .collect();
@@ -27,15 +29,28 @@ impl fmt::Display for Config {
             .max()
             .unwrap_or(0);
         let mut last_section = "";
-        for (section, line, origin) in settings {
+        for (section, line, comment) in settings {
             if section != last_section {
                 let gap = if last_section.is_empty() { "" } else { "\n" };
                 writeln!(f, "{gap}[{section}]")?;
                 last_section = section;
             }
-            writeln!(f, "{line:width$}  # {origin}")?;
+            writeln!(f, "{line:width$}  # {comment}")?;
         }
         Ok(())
+    }
+}
+
+impl Config {
+    /// Says where a value came from, and what it comes to on this machine if it does not say so.
+    fn comment(&self, setting: &Setting<'_>) -> String {
+        let origin = setting.origin;
+        match self.workers.count {
+            WorkerCount::Auto | WorkerCount::Times(_) if setting.key == "workers.count" => {
+                format!("{origin}; here {}", self.workers.count.resolve())
+            }
+            _ => origin.to_string(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What to say of a name that is not in the table.
 
+use super::environment::{FILE_VARIABLE, PREFIX};
 use super::error::ConfigError;
 use super::key::{ConfigKey, KEYS, SECTIONS};
 use super::origin::Origin;
@@ -49,19 +50,50 @@ pub(super) fn unknown_key(section: &str, path: String, origin: Origin) -> Config
     }
 }
 
-/// Describes a variable that begins like those of `section` and then with `_`, and is none.
-pub(super) fn unknown_variable(section: &str, variable: String) -> ConfigError {
-    let prefix = "HATCHERY__".len() + section.len();
-    let name = variable.get(prefix..).unwrap_or_default();
-    let suggestion = meant(section, &name.to_ascii_lowercase());
-    let allowed: Vec<_> = ConfigKey::of_section(section)
-        .map(ConfigKey::variable)
-        .collect();
+/// Describes a variable that begins like ours and is none.
+pub(super) fn unknown_variable(variable: String) -> ConfigError {
+    let rest = variable.strip_prefix(PREFIX).unwrap_or_default();
+    let name = rest.to_ascii_lowercase();
+    let section = SECTIONS.into_iter().find(|section| {
+        let name = name.strip_prefix(section);
+        name.is_some_and(|name| name.starts_with('_'))
+    });
+    let (suggestion, allowed) = match section {
+        Some(section) => (
+            meant(section, &name[section.len() + 1..]).map(ConfigKey::variable),
+            ConfigKey::of_section(section)
+                .map(ConfigKey::variable)
+                .collect(),
+        ),
+        None => (meant_outside(rest, &name), families()),
+    };
     ConfigError::UnknownVariable {
-        suggestion: suggestion.map(ConfigKey::variable),
+        suggestion,
         allowed: allowed.join(", "),
         origin: Origin::Environment(variable),
     }
+}
+
+/// Finds the variable that may be meant by one that belongs to no section.
+fn meant_outside(rest: &str, name: &str) -> Option<String> {
+    // A section alone stands for its first key, and a key alone for itself.
+    let same = KEYS
+        .iter()
+        .find(|key| key.section() == name || key.name() == name);
+    if let Some(key) = same {
+        return Some(key.variable());
+    }
+    let mut variables: Vec<String> = KEYS.iter().map(ConfigKey::variable).collect();
+    variables.push(FILE_VARIABLE.to_owned());
+    let rests = variables.iter().filter_map(|it| it.strip_prefix(PREFIX));
+    closest(rest, rests).map(|rest| format!("{PREFIX}{rest}"))
+}
+
+/// Lists which variables there are, for all of them would be too many.
+fn families() -> Vec<String> {
+    let sections = SECTIONS.map(|section| format!("{PREFIX}{}_…", section.to_ascii_uppercase()));
+    let file = [FILE_VARIABLE.to_owned()];
+    file.into_iter().chain(sections).collect()
 }
 
 /// Finds the key that `name` may stand for: one like it in the section, or the same elsewhere.

@@ -104,10 +104,7 @@ impl Value for ByteSize {
     const KIND: ValueKind = ValueKind::Size;
 
     fn read(given: &Given, (min, max): (u64, u64)) -> Result<Self, Refusal> {
-        let text = match &given.form {
-            Form::Integer(text) => text,
-            _ => given.text()?,
-        };
+        let text = given.text_or_integer()?;
         let size = Self::parse(text).map_err(|problem| given.refuse(problem))?;
         if (min..=max).contains(&size.bytes()) {
             Ok(size)
@@ -125,10 +122,7 @@ impl Value for WorkerCount {
     const KIND: ValueKind = ValueKind::WorkerCount;
 
     fn read(given: &Given, _: (u64, u64)) -> Result<Self, Refusal> {
-        let text = match &given.form {
-            Form::Integer(text) => text,
-            _ => given.text()?,
-        };
+        let text = given.text_or_integer()?;
         Self::parse(text).map_err(|problem| given.refuse(problem))
     }
 

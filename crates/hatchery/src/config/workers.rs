@@ -57,7 +57,7 @@ impl WorkerCount {
     /// The most workers that any server has.
     pub const MAX: NonZeroU32 = NonZeroU32::new(1024).expect("1024 is not zero");
 
-    pub(super) const ALLOWED: &str = r#"auto, a multiple of the CPUs such as "2x", or 1 to 1024"#;
+    pub(super) const ALLOWED: &str = r#""auto", a multiple of the CPUs such as "2x", or 1 to 1024"#;
 
     /// Returns the number of workers on this machine, at most [`WorkerCount::MAX`].
     pub fn resolve(self) -> NonZeroU32 {

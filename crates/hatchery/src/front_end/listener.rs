@@ -27,6 +27,8 @@ pub(crate) struct Listener {
     socket: OwnedFd,
     address: String,
     kind: SocketKind,
+    /// Where the address was set.
+    origin: Origin,
     /// Removed with the listener.
     _file: Option<SocketFile>,
 }
@@ -55,21 +57,40 @@ pub(crate) enum AcceptOutcome {
 
 impl Listener {
     /// Binds every address, each as `sharers` sockets or as one that is shared.
+    ///
+    /// The origins are those of the addresses.
     pub(crate) fn bind_all(
         addresses: &[BindAddress],
+        origins: &[Origin],
         options: BindOptions,
     ) -> Result<Vec<Vec<Self>>, BindError> {
         let mut groups = Vec::new();
-        for address in addresses {
-            if *address == BindAddress::Systemd {
-                for number in systemd_descriptors().map_err(|e| refused(address, e))? {
-                    groups.push(vec![Self::inherit(number, address)?]);
+        for (address, origin) in addresses.iter().zip(origins) {
+            let bound = Self::bind_groups(address, options).map_err(|error| BindError {
+                origin: origin.clone(),
+                ..error
+            })?;
+            for mut group in bound {
+                for listener in &mut group {
+                    listener.origin = origin.clone();
                 }
-                continue;
+                groups.push(group);
             }
-            groups.push(Self::bind(address, options)?);
         }
         Ok(groups)
+    }
+
+    /// Binds an address, of which systemd may make several.
+    fn bind_groups(
+        address: &BindAddress,
+        options: BindOptions,
+    ) -> Result<Vec<Vec<Self>>, BindError> {
+        if *address != BindAddress::Systemd {
+            return Ok(vec![Self::bind(address, options)?]);
+        }
+        let numbers = systemd_descriptors().map_err(|error| refused(address, error))?;
+        let inherited = numbers.map(|number| Ok(vec![Self::inherit(number, address)?]));
+        inherited.collect()
     }
 
     fn bind(address: &BindAddress, options: BindOptions) -> Result<Vec<Self>, BindError> {
@@ -114,6 +135,7 @@ impl Listener {
             socket: socket.into(),
             address: address.to_string(),
             kind: SocketKind::Tcp,
+            origin: Origin::Program,
             _file: None,
         }
     }
@@ -123,6 +145,7 @@ impl Listener {
             socket: socket.into(),
             address,
             kind: SocketKind::Unix,
+            origin: Origin::Program,
             _file: file,
         }
     }
@@ -130,6 +153,11 @@ impl Listener {
     /// Where it listens, in the form that a client can use.
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where its address was set.
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Which kind of socket it accepts.

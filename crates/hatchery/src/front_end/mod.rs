@@ -48,7 +48,7 @@ use self::queue::WaitQueue;
 use self::restart::Restarts;
 use self::roster::{Limits, Roster, STALLED_AFTER, Seat};
 use crate::config::{Overload, Scheduling};
-use crate::error::{BindError, Error, Result};
+use crate::error::{Error, Result};
 use crate::server::{Plan, Ready};
 use crate::signals::Signals;
 use crate::watch::watch;
@@ -149,11 +149,7 @@ impl FrontEnd {
             backlog: plan.server.backlog.get(),
             sharers: if is_direct { plan.count } else { 1 },
         };
-        let listeners =
-            Listener::bind_all(&plan.server.bind, options).map_err(|error| BindError {
-                origin: plan.bind_origin.clone(),
-                ..error
-            })?;
+        let listeners = Listener::bind_all(&plan.server.bind, &plan.bind_origins, options)?;
         plan.check_listeners(&listeners)?;
         let accepting = if is_direct {
             Vec::new()

@@ -56,8 +56,8 @@ pub(crate) type OnReady = Box<dyn FnOnce(&Ready) + Send>;
 pub(crate) struct Plan {
     pub(crate) server: ServerConfig,
     pub(crate) workers: WorkersConfig,
-    /// Where the addresses were set.
-    pub(crate) bind_origin: Origin,
+    /// Where each address was set.
+    pub(crate) bind_origins: Vec<Origin>,
     pub(crate) count: usize,
     pub(crate) body: Body,
     pub(crate) on_ready: Option<OnReady>,
@@ -120,7 +120,7 @@ impl Plan {
                 SocketKind::Unix => "its handler takes no Unix streams",
             };
             return Err(Error::Bind(BindError {
-                origin: self.bind_origin.clone(),
+                origin: listener.origin().clone(),
                 address: listener.address().to_owned(),
                 source: std::io::Error::new(std::io::ErrorKind::InvalidInput, problem),
             }));

@@ -63,7 +63,11 @@ fn a_value_is_refused_with_its_line_and_what_is_allowed() {
         ),
         (
             "[workers]\ncount = 0",
-            r#"hatchery.toml:2: workers.count: 0 is out of range; allowed: auto, a multiple of the CPUs such as "2x", or 1 to 1024"#,
+            r#"hatchery.toml:2: workers.count: 0 is out of range; allowed: "auto", a multiple of the CPUs such as "2x", or 1 to 1024"#,
+        ),
+        (
+            "[workers]\ncount = 2.5",
+            r#"hatchery.toml:2: workers.count: 2.5 is a float, not a string or an integer; allowed: "auto", a multiple of the CPUs such as "2x", or 1 to 1024"#,
         ),
         (
             "[server]\nbacklog = true",
@@ -87,7 +91,7 @@ fn a_value_is_refused_with_its_line_and_what_is_allowed() {
         ),
         (
             "workers.max_memory = 1.5",
-            r#"hatchery.toml:1: workers.max_memory: 1.5 is a float, not a string; allowed: "0" (never), or a number of bytes with or without a unit (KiB, MiB, GiB, TiB, KB, MB, GB, TB), such as "512MiB""#,
+            r#"hatchery.toml:1: workers.max_memory: 1.5 is a float, not a string or an integer; allowed: "0" (never), or a number of bytes with or without a unit (KiB, MiB, GiB, TiB, KB, MB, GB, TB), such as "512MiB""#,
         ),
         (
             "workers.start_timeout = \"0s\"",
@@ -139,7 +143,7 @@ fn a_syntax_error_has_line_and_column() {
     );
     assert_eq!(
         refusal("[server]\nbacklog = 5\nbacklog = 6"),
-        "hatchery.toml:3:1: duplicate key"
+        "hatchery.toml:3:1: duplicate key backlog"
     );
     assert_eq!(
         refusal("[server"),
@@ -152,7 +156,7 @@ fn a_variable_is_named_by_itself() {
     let refusal = |name, value| load_variable(name, value).unwrap_err().to_string();
     assert_eq!(
         refusal("HATCHERY_WORKERS_COUNT", "0"),
-        r#"HATCHERY_WORKERS_COUNT: 0 is out of range; allowed: auto, a multiple of the CPUs such as "2x", or 1 to 1024"#
+        r#"HATCHERY_WORKERS_COUNT: 0 is out of range; allowed: "auto", a multiple of the CPUs such as "2x", or 1 to 1024"#
     );
     assert_eq!(
         refusal("HATCHERY_SERVER_BACKLOG", "many\n"),
@@ -162,6 +166,28 @@ fn a_variable_is_named_by_itself() {
         refusal("HATCHERY_WORKERS_CUONT", "1"),
         "HATCHERY_WORKERS_CUONT: unknown variable; did you mean HATCHERY_WORKERS_COUNT? allowed here: HATCHERY_WORKERS_COUNT, HATCHERY_WORKERS_MAX_CONCURRENCY, HATCHERY_WORKERS_MAX_CONNECTIONS, HATCHERY_WORKERS_MAX_MEMORY, HATCHERY_WORKERS_START_TIMEOUT, HATCHERY_WORKERS_DRAIN_TIMEOUT"
     );
+}
+
+#[test]
+fn a_variable_of_no_section_is_answered_with_the_one_meant() {
+    let families = "allowed here: HATCHERY_CONFIG, HATCHERY_SERVER_…, HATCHERY_WORKERS_…";
+    for (name, meant) in [
+        ("HATCHERY_WORKERS", Some("HATCHERY_WORKERS_COUNT")),
+        ("HATCHERY_WORKER_COUNT", Some("HATCHERY_WORKERS_COUNT")),
+        ("HATCHERY_DISPATCH", Some("HATCHERY_SERVER_DISPATCH")),
+        ("HATCHERY_CONFIGS", Some("HATCHERY_CONFIG")),
+        ("HATCHERY_SERVERS", None),
+        ("HATCHERY_FOO", None),
+        ("HATCHERY_", None),
+    ] {
+        let refusal = load_variable(name, "5").unwrap_err().to_string();
+
+        let hint = meant.map_or(";".to_owned(), |meant| format!("; did you mean {meant}?"));
+        assert_eq!(
+            refusal,
+            format!("{name}: unknown variable{hint} {families}")
+        );
+    }
 }
 
 #[test]
@@ -182,7 +208,7 @@ fn a_flag_is_named_by_itself() {
     let refusal = |key, value| load_flag(key, value).unwrap_err().to_string();
     assert_eq!(
         refusal("workers.count", "two"),
-        r#"--flag: "two" is not a number of workers; allowed: auto, a multiple of the CPUs such as "2x", or 1 to 1024"#
+        r#"--flag: "two" is not a number of workers; allowed: "auto", a multiple of the CPUs such as "2x", or 1 to 1024"#
     );
     assert_eq!(
         refusal("workers.cuont", "2"),

@@ -210,8 +210,9 @@ fn a_port_that_the_kernel_chooses_may_be_asked_for_twice() {
 #[test]
 fn variables_of_others_are_left_alone() {
     for name in [
-        "HATCHERY_LOG",
-        "HATCHERY_SERVERS",
+        "HATCHERY_FORK_SERVER",
+        "HATCHERY_TEST_PATIENCE",
+        "HATCHERYS_LOG",
         "hatchery_server_bind",
         "PATH",
     ] {
