@@ -51,3 +51,28 @@ fn a_picture_that_cannot_be_written_is_an_error_before_anything_is_measured() {
     );
     assert_eq!(errors.lines().count(), 1, "{errors}");
 }
+
+#[test]
+fn more_idle_connections_than_there_is_room_for_are_given_up_with_one_message() {
+    for overload in ["wait", "reject"] {
+        let server = format!(
+            "echo --listen 127.0.0.1:0 --workers 1 --max-concurrency 10 --overload {overload}"
+        );
+        let mut server = fixture!("hatchery-command").args(&server).start();
+        let ready = server.line_of("ready");
+        let address = ready
+            .split(['=', ' '])
+            .nth(1)
+            .expect("the line has an address");
+
+        let load = format!("--connect {address} --idle 40 --timeout 300ms --duration 60s");
+        let mut main = bench(&load).start();
+
+        assert_eq!(main.wait().code(), Some(1), "{}", main.errors());
+        let errors = main.errors();
+        let line = format!("error: {address} has no room for 40 idle connections: ");
+        assert!(errors.starts_with(&line), "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        assert_eq!(main.rest(), [""; 0]);
+    }
+}

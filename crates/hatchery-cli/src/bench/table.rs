@@ -37,7 +37,7 @@ pub(super) fn of_summary(summary: &Summary, load: &Load) -> Table {
         line("not sent in time", summary.unsent.to_string());
     }
     if load.idle > 0 {
-        let value = format!("{} of {}", summary.idle_alive, summary.idle_opened);
+        let value = format!("{} of {}", summary.idle_alive, load.idle);
         line("idle connections alive", value);
     }
     for (failure, count) in summary.failures.iter() {

@@ -47,7 +47,8 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// Returns [`LoadError::Connect`] if the first connection fails, [`LoadError::Cpu`] if the
+    /// Returns [`LoadError::Connect`] if the first connection fails, [`LoadError::NoRoom`] if the
+    /// server does not take as many idle connections and one more, [`LoadError::Cpu`] if the
     /// server's processes cannot be read before the load, and [`LoadError::Os`] for a timer.
     ///
     /// # Cancel safety
@@ -60,9 +61,8 @@ impl Target {
         interrupt: &mut Interrupt,
     ) -> Result<Measurement, LoadError> {
         self.probe().await?;
-        let mut idle = self.clients(&load.of_idle(), load.connections..load.clients(), tally);
+        let mut idle = self.hold_idle(load, tally).await?;
         let mut busy = self.clients(load, 0..load.connections, tally);
-        connect(&mut idle).await;
         if !load.churn {
             connect(&mut busy).await;
         }
@@ -115,6 +115,40 @@ impl Target {
         }
     }
 
+    /// Opens the idle connections, and sees that another one is still served.
+    ///
+    /// Whoever has no room may have the kernel open connections that nobody will ever serve.
+    async fn hold_idle(&self, load: &Load, tally: &SharedTally) -> Result<Vec<Client>, LoadError> {
+        let numbers = load.connections..load.clients();
+        let idle_load = load.of_idle();
+        let mut idle = self.clients(&idle_load, numbers, tally);
+        if idle.is_empty() {
+            return Ok(idle);
+        }
+        let opening = stream::iter(&mut idle).map(async |client| {
+            client.connect().await;
+            client.is_connected()
+        });
+        // The first that fails ends it: those after it would only take as long.
+        let opened = opening.buffer_unordered(OPENING_MAX);
+        let is_open = opened.all(std::future::ready).await;
+        let mut probe = Client::new(
+            load.clients(),
+            &idle_load,
+            &self.dialer,
+            &SharedTally::new(),
+        );
+        if is_open && probe.request().await {
+            return Ok(idle);
+        }
+        Err(LoadError::NoRoom {
+            address: self.dialer.address().clone(),
+            asked: load.idle,
+            opened: idle.iter().filter(|client| client.is_connected()).count(),
+            timeout: load.timeout,
+        })
+    }
+
     fn clients(&self, load: &Load, numbers: Range<u32>, tally: &SharedTally) -> Vec<Client> {
         numbers
             .map(|number| Client::new(number, load, &self.dialer, tally))
@@ -152,6 +186,17 @@ pub(crate) enum LoadError {
     /// Nobody answers there.
     #[error("cannot connect to {address}")]
     Connect { address: Address, source: io::Error },
+    /// It does not take so many connections.
+    #[error(
+        "{address} has no room for {asked} idle connections: {opened} were opened, and the next \
+         was not served within {timeout:?}"
+    )]
+    NoRoom {
+        address: Address,
+        asked: u32,
+        opened: usize,
+        timeout: Duration,
+    },
     /// The server's processes cannot be read.
     #[error("cannot account for the server's CPU time")]
     Cpu(#[from] CpuError),
