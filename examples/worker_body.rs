@@ -46,6 +46,8 @@ async fn live(worker: Worker) -> HandlerResult {
     let settings: &Settings = worker.state();
     let greeting = &settings.greeting;
     let mut clock = tokio::time::interval(settings.report_every);
+    // The first tick comes at once, and there is nothing to report yet.
+    clock.tick().await;
     let mut incoming = worker.incoming();
     let mut count = 0;
     loop {

@@ -170,6 +170,7 @@ fn worker_body_counts_for_each_worker_and_says_goodbye() {
         let goodbye = format!("worker {worker}: goodbye after 2 clients");
         assert!(said.contains(&goodbye), "{said:?}");
     }
+    assert!(!said.iter().any(|line| line.contains("so far")), "{said:?}");
     assert_eq!(server.wait().code(), Some(0), "{}", server.errors());
 }
 
