@@ -1,5 +1,6 @@
 //! What can end a server, or keep it from starting.
 
+use std::error::Error as StdError;
 use std::io;
 
 use hatchery_process::{InitError, PreloadError, StartError};
@@ -48,7 +49,8 @@ pub enum Error {
     /// A worker process could not be started.
     #[error("a worker could not be started")]
     Start(#[from] StartError),
-    /// No worker ever became ready; this is what the last one said.
+    /// So many starts in a row failed before all workers of the server had been ready; this is
+    /// what became of the last one.
     #[error("no worker became ready in {attempts} attempts; the last one {reason}")]
     WorkersFailed {
         /// How many were started in a row.
@@ -91,6 +93,22 @@ impl Error {
     pub(crate) fn os(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Os { what, source }
     }
+}
+
+/// An error and its causes on one line.
+pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // A transparent error repeats its cause.
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// Why an address cannot be listened on.

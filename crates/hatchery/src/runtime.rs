@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use hatchery_process::{InitError, StartMethod};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::error::{Error, HandlerError};
+use crate::error::{Error, HandlerError, with_causes};
 use crate::process::finish_children;
 
 /// The exit code for a failure.
@@ -67,22 +67,6 @@ fn as_error<E: 'static>(error: &E) -> Option<&(dyn StdError + 'static)> {
     }
     any.downcast_ref::<Box<dyn StdError>>()
         .map(|boxed| &**boxed)
-}
-
-/// An error and its causes on one line.
-fn with_causes(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        // A transparent error repeats its cause.
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Runs `main` as `#[hatchery::main]` does, and returns the exit code.

@@ -113,3 +113,24 @@ fn those_who_spoke_at_once_are_all_answered_when_workers_are_full() {
             .contains("a worker's descriptor table is full")
     );
 }
+
+#[test]
+fn a_fresh_server_without_descriptors_for_its_workers_ends_and_says_so() {
+    for files_max in (20..=32).step_by(2) {
+        let mut setup = server("talk", "workers.count=4");
+        let mut main = setup.files_max(files_max).start();
+
+        let patient = Deadline::after(Duration::from_secs(20));
+        assert!(main.process().ends_by(patient), "{}", main.errors());
+
+        assert_eq!(main.wait().code(), Some(1), "{}", main.errors());
+        let errors = main.errors();
+        let last = errors.lines().last().unwrap_or_default();
+        assert!(last.starts_with("error: "), "{errors}");
+        let names_cause = |line: &str| line.contains("Too many open files");
+        assert!(names_cause(last), "{errors}");
+        let mut tries = errors.lines().filter(|it| it.contains("could not be"));
+        assert!(tries.all(names_cause), "{errors}");
+        assert!(!main.everything().iter().any(Process::is_alive));
+    }
+}

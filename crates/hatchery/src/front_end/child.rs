@@ -49,9 +49,13 @@ pub(crate) async fn follow(
             let pid = child.pid().as_raw_nonzero().get().unsigned_abs();
             let _cancelled = events.send(ChildEvent::Started { worker, pid, pidfd });
         }
-        // Nobody could kill it later: better none. Its exit is told like any other.
-        Err(_no_descriptor) => {
+        // Nobody could kill it later: better none.
+        Err(no_descriptor) => {
             let _ended = child.kill();
+            let _status = exited(child).await;
+            let error = StartError::Os(no_descriptor);
+            let _cancelled = events.send(ChildEvent::NotStarted { worker, error });
+            return;
         }
     }
     let status = exited(child).await;

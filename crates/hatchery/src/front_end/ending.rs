@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::crew::SendRefusal;
 use super::roster::{Seat, Stage};
 use super::{FrontEnd, Phase, SEND_RETRY};
-use crate::error::Error;
+use crate::error::{Error, with_causes};
 use crate::signals::Urgency;
 
 impl FrontEnd {
@@ -73,7 +73,11 @@ impl FrontEnd {
             return;
         }
         if let Err(error) = self.hire(0) {
-            tracing::error!(%error, "connections are closed, for there is no worker for them");
+            let error = with_causes(&error);
+            tracing::error!(
+                error,
+                "connections are closed, for there is no worker for them"
+            );
             while self.queue.pop().is_some() {}
         }
     }

@@ -48,7 +48,7 @@ use self::queue::WaitQueue;
 use self::restart::Restarts;
 use self::roster::{Limits, Roster, STALLED_AFTER, Seat};
 use crate::config::{Overload, Scheduling};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, with_causes};
 use crate::server::{Plan, Ready};
 use crate::signals::Signals;
 use crate::watch::watch;
@@ -335,11 +335,8 @@ impl FrontEnd {
         fired
     }
 
-    /// Tells the program, once, that all workers are ready.
+    /// Tells the program that all workers are ready.
     fn announce(&mut self) {
-        if self.announced {
-            return;
-        }
         self.announced = true;
         let addresses = self
             .listeners
@@ -382,7 +379,8 @@ impl FrontEnd {
             }
             Err(error) => {
                 // Workers run on meanwhile.
-                tracing::error!(%error, "the fork server could not be started again");
+                let error = with_causes(&error);
+                tracing::error!(error, "the fork server could not be started again");
                 self.fork_server_retry = Some(now + FORK_SERVER_RETRY);
             }
         }

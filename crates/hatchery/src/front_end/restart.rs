@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-/// Failed starts in a row after which a server that never had a ready worker ends.
+/// Failed starts in a row after which a server ends whose workers were never all ready.
 pub(crate) const FAILED_STARTS_MAX: u32 = 5;
 
 /// The wait after the first failed start; each further one doubles it.
@@ -18,7 +18,7 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(10);
 pub(crate) enum Verdict {
     /// Start another after this long.
     RestartAfter(Duration),
-    /// End the server: none of its workers has ever started.
+    /// End the server: it has never been complete, and does not get on.
     GiveUp,
 }
 
@@ -26,13 +26,21 @@ pub(crate) enum Verdict {
 #[derive(Debug, Default)]
 pub(crate) struct Restarts {
     failed_in_a_row: u32,
-    was_ever_ready: bool,
+    /// Failed starts since the last worker became ready.
+    failed_since_ready: u32,
+    /// Whether all workers were ready once.
+    was_complete: bool,
 }
 
 impl Restarts {
     /// Notes that a worker became ready.
     pub(crate) fn ready(&mut self) {
-        self.was_ever_ready = true;
+        self.failed_since_ready = 0;
+    }
+
+    /// Notes that all workers are ready.
+    pub(crate) fn complete(&mut self) {
+        self.was_complete = true;
     }
 
     /// Decides about a worker that ended after it had been ready.
@@ -49,7 +57,8 @@ impl Restarts {
     /// Decides about a worker that ended before it was ready.
     pub(crate) fn failed(&mut self) -> Verdict {
         self.failed_in_a_row += 1;
-        if !self.was_ever_ready && self.failed_in_a_row >= FAILED_STARTS_MAX {
+        self.failed_since_ready += 1;
+        if !self.was_complete && self.failed_since_ready >= FAILED_STARTS_MAX {
             return Verdict::GiveUp;
         }
         let doublings = (self.failed_in_a_row - 1).min(16);
@@ -73,6 +82,7 @@ mod tests {
     fn starts_that_keep_failing_are_spaced_out_and_never_given_up_after_a_success() {
         let mut restarts = Restarts::default();
         restarts.ready();
+        restarts.complete();
 
         let waits: Vec<Verdict> = (0..9).map(|_| restarts.failed()).collect();
 
@@ -84,6 +94,20 @@ mod tests {
     #[test]
     fn a_server_that_never_had_a_worker_gives_up_at_the_fifth_failure() {
         let mut restarts = Restarts::default();
+
+        let verdicts: Vec<Verdict> = (0..5).map(|_| restarts.failed()).collect();
+
+        assert!(!verdicts[..4].contains(&Verdict::GiveUp));
+        assert_eq!(verdicts[4], Verdict::GiveUp);
+    }
+
+    #[test]
+    fn a_server_that_never_had_all_workers_gives_up_five_failures_after_the_last_ready_one() {
+        let mut restarts = Restarts::default();
+        for _ in 0..4 {
+            restarts.failed();
+        }
+        restarts.ready();
 
         let verdicts: Vec<Verdict> = (0..5).map(|_| restarts.failed()).collect();
 

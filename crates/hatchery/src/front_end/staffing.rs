@@ -15,7 +15,7 @@ use super::restart::{FAILED_STARTS_MAX, Verdict};
 use super::roster::{Seat, Stage};
 use super::{Accepted, FrontEnd, Phase};
 use crate::config::Scheduling;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, with_causes};
 use crate::worker::WorkerStart;
 
 /// How many workers a connection may have ended before it is not given to another.
@@ -139,13 +139,9 @@ impl FrontEnd {
         let in_hand = in_hand + u32::try_from(touched.len()).unwrap_or(u32::MAX);
         let is_done = stage == Some(Stage::Draining) && how.is_success();
         let was_unneeded = stage == Some(Stage::Starting) && self.phase != Phase::Serving;
-        report(
-            &member,
-            how,
-            is_done || was_unneeded,
-            in_hand,
-            untouched.len(),
-        );
+        let was_idle = self.phase == Phase::Ending && in_hand == 0;
+        let is_meant = is_done || was_unneeded || was_idle;
+        report(&member, how, is_meant, in_hand, untouched.len());
         self.pass_on(untouched, how, now);
         if self.phase != Phase::Serving {
             return;
@@ -193,14 +189,18 @@ impl FrontEnd {
                 self.fill_vacancies(now);
             }
             Verdict::GiveUp => {
-                let reason = gone.complaint.clone().unwrap_or_else(|| how.to_string());
-                self.outcome = Err(Error::WorkersFailed {
-                    attempts: FAILED_STARTS_MAX,
-                    reason,
-                });
-                self.kill_all();
+                self.give_up(gone.complaint.clone().unwrap_or_else(|| how.to_string()));
             }
         }
+    }
+
+    /// Ends a server that cannot be started, with what became of the last worker.
+    fn give_up(&mut self, reason: String) {
+        self.outcome = Err(Error::WorkersFailed {
+            attempts: FAILED_STARTS_MAX,
+            reason,
+        });
+        self.kill_all();
     }
 
     /// Starts the workers whose time has come.
@@ -212,12 +212,14 @@ impl FrontEnd {
         while let Some(due) = self.vacancies.iter().position(|&(_, at)| at <= now) {
             let (group, _) = self.vacancies.swap_remove(due);
             if let Err(error) = self.hire(group) {
-                tracing::error!(%error, "a worker could not be started");
-                if let Verdict::RestartAfter(wait) = self.restarts.failed() {
-                    self.vacancies.push((group, now + wait));
-                } else {
-                    self.outcome = Err(error);
-                    self.kill_all();
+                let cause = match &error {
+                    Error::Start(cause) => with_causes(cause),
+                    other => with_causes(other),
+                };
+                tracing::error!(error = cause, "a worker could not be started");
+                match self.restarts.failed() {
+                    Verdict::RestartAfter(wait) => self.vacancies.push((group, now + wait)),
+                    Verdict::GiveUp => self.give_up(format!("could not be started: {cause}")),
                 }
             }
         }
@@ -267,9 +269,11 @@ impl FrontEnd {
             .iter()
             .flatten()
             .all(|member| member.pid().is_some());
-        if is_known && self.ready_count() >= self.plan.count {
-            self.announce();
+        if self.announced || !is_known || self.ready_count() < self.plan.count {
+            return;
         }
+        self.restarts.complete();
+        self.announce();
     }
 
     fn crew_of(&mut self, worker: WorkerKey) -> Option<&mut CrewMember> {
@@ -339,7 +343,7 @@ impl Gone {
 impl std::fmt::Display for Gone {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NotStarted(error) => write!(formatter, "was not started: {error}"),
+            Self::NotStarted(error) => write!(formatter, "was not started: {}", with_causes(error)),
             Self::Exited(Ok(status)) => write!(formatter, "ended with {status}"),
             Self::Exited(Err(error)) => write!(formatter, "ended: {error}"),
         }
