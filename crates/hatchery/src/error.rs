@@ -5,7 +5,7 @@ use std::io;
 
 use hatchery_process::{InitError, PreloadError, StartError};
 
-use crate::config::{ConfigError, Origin, ValueError};
+use crate::config::{ByteSize, ConfigError, Origin, ValueError};
 
 /// The result of running a server.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -58,6 +58,19 @@ pub enum Error {
         /// What became of the last one.
         reason: String,
     },
+    /// A worker takes more memory from its start on than it may before it is replaced.
+    #[error(
+        "{origin}: workers.max_memory: {limit} is less than the {at_start} that a worker takes when \
+         it starts; allowed: \"0\" (never), or more than that"
+    )]
+    MemoryTooSmall {
+        /// Where the limit was set.
+        origin: Origin,
+        /// The limit.
+        limit: ByteSize,
+        /// What a worker took when it was ready.
+        at_start: ByteSize,
+    },
     /// Workers were still busy when the time to drain was over, and were killed.
     #[error("{killed} of the workers did not finish in time and had to be killed")]
     DrainTimeout {
@@ -86,7 +99,10 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::Config(_) | Self::Setting { .. } | Self::BlockingDirect
+            Self::Config(_)
+                | Self::Setting { .. }
+                | Self::BlockingDirect
+                | Self::MemoryTooSmall { .. }
         )
     }
 

@@ -275,3 +275,19 @@ fn a_printed_count_that_depends_on_the_machine_says_what_it_comes_to() {
         assert!(printed.iter().any(|it| it.ends_with(&line)), "{printed:?}");
     }
 }
+
+#[test]
+fn a_limit_of_memory_below_what_a_worker_starts_with_is_refused() {
+    for limit in ["1", "1MiB"] {
+        let mut setup = command("echo --quiet --listen 127.0.0.1:0");
+        setup.env("HATCHERY_WORKERS_MAX_MEMORY", limit);
+
+        let words = [
+            "HATCHERY_WORKERS_MAX_MEMORY",
+            "workers.max_memory",
+            limit,
+            "allowed: \"0\"",
+        ];
+        assert_refused(&setup, 2, &words);
+    }
+}

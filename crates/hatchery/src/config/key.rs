@@ -257,7 +257,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         ByteSize,
         ANY,
         r#""0" (never), or a number of bytes with or without a unit (KiB, MiB, GiB, TiB, KB, MB, GB, TB), such as "512MiB""#,
-        "Above how much resident memory a worker is recycled."
+        "Above how much resident memory a worker is recycled; more than it takes when it starts."
     ),
     key!(
         workers.start_timeout,

@@ -20,6 +20,8 @@ pub struct WorkersConfig {
     /// After how many connections, give or take some jitter, a worker is recycled; 0 is never.
     pub max_connections: u64,
     /// Above how much resident memory a worker is recycled; 0 is never.
+    ///
+    /// A server whose workers take more than that when they start does not start.
     pub max_memory: ByteSize,
     /// How long a worker may take to become ready; never zero.
     pub start_timeout: Duration,

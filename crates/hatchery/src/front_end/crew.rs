@@ -40,6 +40,8 @@ pub(crate) struct CrewMember {
     pub(crate) ready_by: Option<Duration>,
     /// When it is killed if it has not ended, once it drains.
     pub(crate) ends_by: Option<Duration>,
+    /// Its resident memory when it became ready, where that matters.
+    pub(crate) bytes_at_start: Option<u64>,
     /// Served enough or grown too large: it goes once a successor is ready.
     pub(crate) is_retiring: bool,
     /// After how many connections it retires; 0 means never.
@@ -83,6 +85,7 @@ impl CrewMember {
             complaint: None,
             ready_by: None,
             ends_by: None,
+            bytes_at_start: None,
             is_retiring: false,
             retire_after: 0,
         })

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::roster::{Seat, Stage, mix};
 use super::{FrontEnd, Phase};
+use crate::config::ByteSize;
+use crate::error::{Error, Result};
 
 impl FrontEnd {
     /// Retires a worker that has served as many connections as it may.
@@ -43,13 +45,56 @@ impl FrontEnd {
             };
             let received = u64::from(member.ledger.received());
             let memory = member.pid().and_then(resident_bytes).unwrap_or(0);
-            let is_settled = member.is_retiring || member.ready_by.is_some();
+            // One that is too large from its start on, or becomes so by itself, would have a
+            // successor that does too.
+            let is_small_at_start = member.bytes_at_start.is_some_and(|it| it <= memory_max);
+            let may_retire = is_small_at_start && received > 0 && !member.is_retiring;
             if self.plan.is_direct() {
                 self.retire_at(seat, received, now);
             }
-            if memory_max > 0 && memory > memory_max && !is_settled {
+            if memory_max > 0 && memory > memory_max && may_retire {
                 self.retire(seat, now, "it uses more memory than it may");
             }
+        }
+    }
+
+    /// Notes how much memory a worker takes that is ready, where there is a limit.
+    pub(super) fn weigh(&mut self, seat: Seat) {
+        let memory_max = self.plan.workers.max_memory.bytes();
+        let is_ready = self.roster.stage(seat) == Some(Stage::Ready);
+        let announced = self.announced;
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        if memory_max == 0 || !is_ready || member.bytes_at_start.is_some() {
+            return;
+        }
+        member.bytes_at_start = member.pid().and_then(resident_bytes);
+        let is_large = member.bytes_at_start.is_some_and(|it| it > memory_max);
+        if is_large && announced {
+            let bytes = member.bytes_at_start;
+            tracing::warn!(
+                worker = seat.0,
+                bytes,
+                "a worker takes more than max_memory when it starts, and is not replaced for that"
+            );
+        }
+    }
+
+    /// Checks that a worker may grow before it is replaced: else none would last.
+    pub(super) fn check_memory(&self) -> Result<()> {
+        let limit = self.plan.workers.max_memory;
+        let crew = self.crew.iter().flatten();
+        let largest = crew.filter_map(|member| member.bytes_at_start).max();
+        match largest {
+            Some(bytes) if limit.bytes() > 0 && bytes > limit.bytes() => {
+                Err(Error::MemoryTooSmall {
+                    origin: self.plan.memory_origin.clone(),
+                    limit,
+                    at_start: ByteSize::new(bytes),
+                })
+            }
+            _ => Ok(()),
         }
     }
 

@@ -110,6 +110,7 @@ impl FrontEnd {
                     member.kill();
                 }
                 // It may have said that it is ready before this was heard.
+                self.weigh(worker.seat);
                 self.announce_if_complete();
             }
             ChildEvent::NotStarted { worker, error } => {
@@ -255,6 +256,7 @@ impl FrontEnd {
         if let Some(member) = self.member(seat) {
             member.ready_by = None;
         }
+        self.weigh(seat);
         // One that becomes ready while the server drains may still be needed by those who wait;
         // if it is not, it drains later in this turn.
         if self.phase == Phase::Serving {
@@ -270,6 +272,11 @@ impl FrontEnd {
             .flatten()
             .all(|member| member.pid().is_some());
         if self.announced || !is_known || self.ready_count() < self.plan.count {
+            return;
+        }
+        if let Err(error) = self.check_memory() {
+            self.outcome = Err(error);
+            self.kill_all();
             return;
         }
         self.restarts.complete();

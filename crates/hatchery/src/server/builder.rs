@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::handler::{FromSocket, SocketKind};
 use super::plan::{Body, OnReady, Plan, Ready};
-use crate::config::{BindAddress, Config, Dispatch, Overload, Scheduling, WorkerCount};
+use crate::config::{BindAddress, Config, Dispatch, Origin, Overload, Scheduling, WorkerCount};
 use crate::error::{Error, HandlerResult, Result};
 use crate::front_end;
 use crate::signals::Shutdown;
@@ -359,6 +359,11 @@ impl ServerBuilder {
             server: self.config.server.clone(),
             workers: self.config.workers.clone(),
             bind_origins: self.config.bind_origins(),
+            memory_origin: self
+                .config
+                .origin("workers.max_memory")
+                .cloned()
+                .unwrap_or(Origin::Program),
             count: usize::try_from(count).unwrap_or(usize::MAX),
             body: Body {
                 entry,

@@ -58,6 +58,8 @@ pub(crate) struct Plan {
     pub(crate) workers: WorkersConfig,
     /// Where each address was set.
     pub(crate) bind_origins: Vec<Origin>,
+    /// Where the limit of a worker's memory was set.
+    pub(crate) memory_origin: Origin,
     pub(crate) count: usize,
     pub(crate) body: Body,
     pub(crate) on_ready: Option<OnReady>,
