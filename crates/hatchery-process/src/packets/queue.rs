@@ -265,8 +265,10 @@ impl Now<'_> {
     fn moving<T>(&self, count: u32, act: impl FnOnce() -> T) -> T {
         let queue = self.queue;
         queue.word(COUNT_NEXT).store(count, Relaxed);
+        written();
         let before = bytes_queued(&queue.sender).unwrap_or(0);
         queue.word(BEFORE).store(before, Relaxed);
+        written();
         queue.word(IS_MOVING).store(1, Relaxed);
         written();
         let outcome = act();

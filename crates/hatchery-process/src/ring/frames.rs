@@ -121,6 +121,7 @@ impl Frames<'_> {
         }
         written();
         self.ends.span_log.store(span.ilog2() + 1, Relaxed);
+        written();
     }
 
     /// Makes an empty ring small again if it is larger than `kept`, both as powers of two; returns
@@ -133,6 +134,7 @@ impl Frames<'_> {
         }
         let span = self.span();
         self.ends.span_log.store(small, Relaxed);
+        written();
         Some(span as usize)
     }
 

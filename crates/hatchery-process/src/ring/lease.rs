@@ -106,6 +106,7 @@ impl Now<'_> {
             position = behind;
         }
         ring.word(NEXT).store(position, Relaxed);
+        written();
         Ok(None)
     }
 

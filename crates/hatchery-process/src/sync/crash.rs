@@ -1,15 +1,19 @@
-//! Ending a process right after any of its writes into shared memory.
+//! The order of writes into shared memory, and ending a process right after any of them.
 //!
-//! With the feature `crash-points` a test says after which write the process is to die; without
-//! it, nothing here is compiled into a program.
+//! A process that is killed has done all writes before one point of its program and none after it,
+//! if the compiler left them in their order. With the feature `crash-points` a test says
+//! after which write the process is to die; without it, that is not compiled into a program.
 
-/// Notes that a word in shared memory was written.
-#[cfg(not(feature = "crash-points"))]
+use std::sync::atomic::{Ordering, compiler_fence};
+
+/// Notes that a word in shared memory was written, before whatever is written next.
 #[inline(always)]
-pub(crate) fn written() {}
-
-#[cfg(feature = "crash-points")]
-pub(crate) use armed::written;
+pub(crate) fn written() {
+    // The words are atomic, but most are written in no particular order.
+    compiler_fence(Ordering::SeqCst);
+    #[cfg(feature = "crash-points")]
+    armed::count();
+}
 
 #[cfg(feature = "crash-points")]
 pub use armed::{crash_after, stay_alive};
@@ -33,7 +37,7 @@ mod armed {
         LEFT.swap(0, Relaxed) != 0
     }
 
-    pub(crate) fn written() {
+    pub(super) fn count() {
         let left = LEFT.load(Relaxed);
         if left == 0 {
             return;
