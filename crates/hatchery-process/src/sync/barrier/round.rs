@@ -315,3 +315,34 @@ fn waiters_of(monitor: &Monitor) -> Waiters<'_, AtomicU32> {
 fn has_claims(monitor: &Monitor, member: Member) -> bool {
     waiters_of(monitor).has_record_of(member.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::*;
+
+    #[test]
+    fn a_round_that_one_ended_who_died_before_telling_is_told_by_who_looks() {
+        let rounds = Rounds::create(2).unwrap();
+        let Attempt::Done(Ok(first)) = rounds.arrive(Look::default()) else {
+            panic!("the barrier is empty and whole");
+        };
+        let passed = State {
+            round: 1,
+            is_broken: false,
+            has_passed: true,
+        };
+        put(rounds.state_wide(), passed.packed());
+        // No process has this place in the table.
+        rounds.monitor.lock_word().store(77, Relaxed);
+
+        let due = Look {
+            was_woken: false,
+            is_due: true,
+        };
+        let told = rounds.attempt(first.record, due);
+
+        assert!(matches!(told, Attempt::Done(Outcome::Passed)), "{told:?}");
+    }
+}
