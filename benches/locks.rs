@@ -152,7 +152,7 @@ fn processes() -> Duration {
     let began = Instant::now();
     gate.wait().expect("all have done it");
     let took = began.elapsed();
-    for mut child in children {
+    for child in children {
         child.wait().expect("its status is known");
     }
     assert_eq!(count.get(), u64::from(CONTENDERS) * TIMES);
