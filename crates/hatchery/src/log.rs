@@ -40,6 +40,8 @@ pub(crate) fn install_default() {
         return;
     }
     let subscriber = tracing_subscriber::fmt()
+        // Another crate may have turned colours on for all.
+        .with_ansi(false)
         .with_max_level(tracing::Level::WARN)
         .with_writer(|| Lines)
         .with_target(false)
