@@ -1,9 +1,7 @@
 //! A queue of messages in memory that processes share.
 //!
-//! One lock guards it all, and is held only while bytes are copied. Whoever finds the queue empty or
-//! full says so in a word and sleeps on another; whoever changes that takes the word back *before* it
-//! wakes the sleeper, so that it makes no system call for each message until the sleeper runs. A
-//! sleeper that was woken may not have been the only one: it puts the word back, or wakes the next.
+//! One lock guards it all, and is held only while bytes are copied. Whoever finds the queue empty or full
+//! waits for a bell, which is rung for it when the lock is given up.
 //!
 //! ```text
 //! word 0, 1     head, tail: positions of the first message and behind the last
@@ -36,7 +34,7 @@ use std::time::Instant;
 use hatchery_os::Layout;
 
 use crate::sync::{
-    Acquired, Attempt, HasClaims, Look, Monitor, Patience, ShareError, Wake, shared_object,
+    Acquired, Attempt, Bell, HasClaims, Look, Monitor, Patience, ShareError, Wake, shared_object,
     wait_async, wait_until,
 };
 
@@ -125,7 +123,7 @@ impl Sleepers {
     }
 
     /// The word that says whether any do.
-    const fn flag(self) -> usize {
+    const fn is_awaited(self) -> usize {
         SLEEPERS[self.0] + 1
     }
 }
@@ -340,6 +338,14 @@ impl Ring {
     #[inline]
     fn word(&self, index: usize) -> &AtomicU32 {
         &self.monitor.words()[index]
+    }
+
+    #[inline]
+    fn bell(&self, sleepers: Sleepers) -> Bell<'_, AtomicU32> {
+        Bell {
+            number: self.word(sleepers.bell()),
+            is_awaited: self.word(sleepers.is_awaited()),
+        }
     }
 
     #[inline]

@@ -124,8 +124,7 @@ impl<'a> Now<'a> {
 
     /// Says that this process is going to sleep, and what it has seen.
     pub(super) fn sleep_as<T>(&self, sleepers: Sleepers) -> Attempt<T> {
-        self.ring.word(sleepers.flag()).store(1, Relaxed);
-        Attempt::Wait(self.ring.word(sleepers.bell()).load(Relaxed))
+        Attempt::Wait(self.ring.bell(sleepers).wait_for())
     }
 
     /// Wakes one of those who sleep, if any do.
@@ -142,29 +141,27 @@ impl<'a> Now<'a> {
 
     #[inline]
     fn wake_if_asleep(&mut self, sleepers: Sleepers, count: u32) {
-        let flag = self.ring.word(sleepers.flag());
-        if flag.load(Relaxed) != 0 {
-            flag.store(0, Relaxed);
-            written();
-            self.ring_for(sleepers, count);
+        if self.ring.bell(sleepers).ring_if_awaited() {
+            self.will_wake(sleepers, count);
         }
     }
 
     /// Sees to others who may sleep as this process did until it was woken.
     pub(super) fn pass_on(&mut self, sleepers: Sleepers, is_more: bool) {
-        if is_more {
-            self.ring_for(sleepers, 1);
-        } else {
-            self.ring.word(sleepers.flag()).store(1, Relaxed);
+        if self.ring.bell(sleepers).pass_on(is_more) {
+            self.will_wake(sleepers, 1);
         }
     }
 
     /// Wakes so many sleepers once the lock is given up.
     #[cold]
     pub(super) fn ring_for(&mut self, sleepers: Sleepers, count: u32) {
-        let bell = self.ring.word(sleepers.bell());
-        bell.store(bell.load(Relaxed).wrapping_add(1), Relaxed);
-        written();
+        self.ring.bell(sleepers).ring();
+        self.will_wake(sleepers, count);
+    }
+
+    /// Notes whom to wake once the lock is given up.
+    fn will_wake(&mut self, sleepers: Sleepers, count: u32) {
         let wakes = &mut self.wakes[sleepers.0];
         *wakes = (*wakes).max(count);
     }

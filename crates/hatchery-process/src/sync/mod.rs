@@ -4,6 +4,7 @@
 //! recorded there by who it is, so that those who wait can tell when it has died.
 
 mod barrier;
+mod bell;
 mod condition;
 mod crash;
 mod event;
@@ -32,6 +33,7 @@ pub use monitor::ShareError;
 pub use rlock::{NotOwner, RLock, RLockGuard, RLockTaskGuard};
 pub use semaphore::{BoundedSemaphore, NoPermit, OverRelease, Permit, Semaphore};
 
+pub(crate) use bell::Bell;
 pub(crate) use crash::written;
 pub(crate) use monitor::{Acquired, Entered, HasClaims, Member, Monitor};
 pub(crate) use object::shared_object;

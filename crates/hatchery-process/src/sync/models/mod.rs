@@ -3,6 +3,7 @@
 //! A model runs the code that the processes run, on words of loom instead of shared memory. A
 //! wake-up that is lost is a thread that waits for ever, which loom reports as a deadlock.
 
+mod bell;
 mod locking;
 mod permits;
 mod waiting;
