@@ -117,6 +117,10 @@ impl Registration {
             return Poll::Ready(WOKEN);
         };
         if sleeper.due <= Instant::now() {
+            // Whoever is woken while it looks is to be another: it does not need that.
+            let former = state.remove(self);
+            drop(state);
+            drop(former);
             return Poll::Ready(DUE);
         }
         let is_same = sleeper.waker.will_wake(task.waker());
@@ -250,7 +254,7 @@ impl Bed {
         true
     }
 
-    /// Tells those who are due; they stay until they have looked.
+    /// Tells those who are due; they stay until they look.
     fn tell_due(&mut self, now: Instant, woken: &mut Vec<Waker>) {
         for sleeper in &mut self.sleepers {
             if sleeper.due <= now && !sleeper.was_told {
