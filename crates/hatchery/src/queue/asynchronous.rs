@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures::future::BoxFuture;
@@ -29,10 +29,27 @@ use crate::watch::watch;
 pub struct AsyncQueue<T> {
     carrier: AsyncCarrier,
     /// The next item of the stream, once it had to be waited for.
-    getting: Option<BoxFuture<'static, Result<T, GetError>>>,
+    getting: Pending<Result<T, GetError>>,
     /// The item of the sink, while there is no room for it.
-    putting: Option<BoxFuture<'static, Result<(), PutFailure>>>,
+    putting: Pending<Result<(), PutFailure>>,
     carries: PhantomData<fn(T) -> T>,
+}
+
+/// What the stream or the sink waits for. Only these use it, and nobody shares them; the rest of
+/// the queue is shared.
+struct Pending<O>(Mutex<Option<BoxFuture<'static, O>>>);
+
+impl<O> Pending<O> {
+    fn get_mut(&mut self) -> &mut Option<BoxFuture<'static, O>> {
+        // It is never locked.
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<O> Default for Pending<O> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
 }
 
 #[derive(Clone)]
@@ -82,8 +99,8 @@ impl<T> AsyncQueue<T> {
         };
         Ok(Self {
             carrier,
-            getting: None,
-            putting: None,
+            getting: Pending::default(),
+            putting: Pending::default(),
             carries: PhantomData,
         })
     }
@@ -169,12 +186,13 @@ impl<T: DeserializeOwned + 'static> Stream for AsyncQueue<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let getting = this.getting.get_or_insert_with(|| {
+        let pending = this.getting.get_mut();
+        let getting = pending.get_or_insert_with(|| {
             let carrier = this.carrier.clone();
             Box::pin(async move { carrier.get().await })
         });
         let outcome = ready!(getting.as_mut().poll(task));
-        this.getting = None;
+        *pending = None;
         Poll::Ready(match outcome {
             Err(GetError::Closed) => None,
             outcome => Some(outcome),
@@ -190,9 +208,10 @@ impl<T: Serialize + Send + Sync + 'static> Sink<T> for AsyncQueue<T> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, item: T) -> Result<(), PutFailure> {
-        assert!(self.putting.is_none(), "a sink is asked for room first");
         let carrier = self.carrier.clone();
-        self.putting = Some(Box::pin(async move { carrier.put(&item).await }));
+        let pending = self.putting.get_mut();
+        assert!(pending.is_none(), "a sink is asked for room first");
+        *pending = Some(Box::pin(async move { carrier.put(&item).await }));
         Ok(())
     }
 
@@ -200,11 +219,12 @@ impl<T: Serialize + Send + Sync + 'static> Sink<T> for AsyncQueue<T> {
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
     ) -> Poll<Result<(), PutFailure>> {
-        let Some(putting) = &mut self.putting else {
+        let pending = self.putting.get_mut();
+        let Some(putting) = pending else {
             return Poll::Ready(Ok(()));
         };
         let outcome = ready!(putting.as_mut().poll(task));
-        self.putting = None;
+        *pending = None;
         Poll::Ready(outcome)
     }
 
