@@ -148,6 +148,15 @@ impl PacketQueue {
         self.enter().get()
     }
 
+    /// Whether [`try_get`](Self::try_get) would not find the queue empty, at this moment.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `poll(2)`.
+    pub fn is_ready(&self) -> io::Result<bool> {
+        self.receiver.poll(Some(Instant::now()))
+    }
+
     /// Lets nobody put any more; what is there can still be got.
     ///
     /// # Errors
@@ -163,6 +172,9 @@ impl PacketQueue {
     /// How many messages there are, at this moment.
     #[must_use]
     pub fn len(&self) -> usize {
+        if self.monitor.take_over_now().is_some() {
+            self.entered().settle();
+        }
         self.word(COUNT).load(Relaxed) as usize
     }
 
@@ -200,14 +212,19 @@ impl PacketQueue {
 
     fn enter(&self) -> Now<'_> {
         let acquired = self.monitor.acquire();
-        let now = Now {
-            queue: self,
-            wakes: false,
-        };
+        let now = self.entered();
         if acquired != Acquired::Free {
             now.settle();
         }
         now
+    }
+
+    /// The queue, whose lock this process has taken.
+    fn entered(&self) -> Now<'_> {
+        Now {
+            queue: self,
+            wakes: false,
+        }
     }
 
     fn word(&self, index: usize) -> &AtomicU32 {

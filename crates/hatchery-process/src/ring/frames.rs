@@ -124,18 +124,17 @@ impl Frames<'_> {
         written();
     }
 
-    /// Makes an empty ring small again if it is larger than `kept`, both as powers of two; returns
-    /// the span that it had.
+    /// The span of an empty ring that is larger than `kept`, as a power of two.
     #[inline]
-    pub(super) fn shrink(&self, small: u32, kept: u32) -> Option<usize> {
+    pub(super) fn idle_span(&self, kept: u32) -> Option<usize> {
         let span_log = self.ends.span_log.load(Relaxed);
-        if span_log <= kept || self.used() > 0 {
-            return None;
-        }
-        let span = self.span();
+        (span_log > kept && self.used() == 0).then(|| self.span() as usize)
+    }
+
+    /// Makes an empty ring small again: its span is then this power of two.
+    pub(super) fn shrink(&self, small: u32) {
         self.ends.span_log.store(small, Relaxed);
         written();
-        Some(span as usize)
     }
 
     /// Appends a message, for which there is room.

@@ -168,6 +168,7 @@ impl JoinableRing {
     /// How many messages wait or are on lease, at this moment.
     #[must_use]
     pub fn unfinished(&self) -> usize {
+        self.ring.settle();
         self.ring.word(UNFINISHED).load(Relaxed) as usize
     }
 
@@ -187,7 +188,7 @@ impl JoinableRing {
             return now.sleep_as(GETTERS);
         };
         if look.has_slept() {
-            let is_more = outcome.is_err() || !self.is_empty();
+            let is_more = outcome.is_err() || self.ring.count() > 0;
             now.pass_on(GETTERS, is_more);
         }
         Attempt::Done(outcome)
@@ -198,7 +199,7 @@ impl JoinableRing {
         if look.is_due {
             now.bury_dead();
         }
-        if self.unfinished() == 0 {
+        if self.ring.word(UNFINISHED).load(Relaxed) == 0 {
             return Attempt::Done(());
         }
         now.sleep_as(JOINERS)

@@ -227,7 +227,7 @@ impl Ring {
         let outcome = match self.get_attempt(buffer, Look::default()) {
             Attempt::Done(outcome) => return outcome,
             Attempt::Wait(_) => {
-                self.patience[1].look(|| !self.is_empty());
+                self.patience[1].look(|| self.count() > 0);
                 let bell = self.word(GETTERS.bell());
                 wait_until(bell, deadline, |look| self.get_attempt(buffer, look))
             }
@@ -273,7 +273,8 @@ impl Ring {
     /// How many messages wait to be got, at this moment.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.word(COUNT).load(Relaxed) as usize
+        self.settle();
+        self.count()
     }
 
     /// Whether no message waits to be got, at this moment.
@@ -287,6 +288,18 @@ impl Ring {
     pub fn count_max(&self) -> Option<u32> {
         let count = self.word(COUNT_MAX).load(Relaxed);
         (count > 0).then_some(count)
+    }
+
+    /// How many messages wait, unless somebody died before it had counted.
+    fn count(&self) -> usize {
+        self.word(COUNT).load(Relaxed) as usize
+    }
+
+    /// Sees to what a process left that died in here, so that what can be read is right.
+    fn settle(&self) {
+        if self.monitor.take_over_now().is_some() {
+            Now::new(self).recount();
+        }
     }
 
     /// Whether there may be so much room that it is worth waking for.

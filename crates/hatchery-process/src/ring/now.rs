@@ -189,10 +189,13 @@ impl<'a> Now<'a> {
     /// Gives the memory of a large ring that has run empty back to the kernel.
     #[inline]
     pub(super) fn give_back(&self, frames: &Frames<'_>) {
-        if let Some(words) = frames.shrink(SPAN_LOG_MIN, SPAN_LOG_KEPT) {
+        if let Some(words) = frames.idle_span(SPAN_LOG_KEPT) {
             let first = 1 << SPAN_LOG_MIN;
-            // Where it cannot be given back it is used again.
+            // Where it cannot be given back it is used again. Should this process die here, the
+            // ring is still large, and the next that empties it comes here too.
             let _kept = self.ring.monitor.discard(first, words - first);
+            written();
+            frames.shrink(SPAN_LOG_MIN);
         }
     }
 }
