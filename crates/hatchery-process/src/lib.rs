@@ -35,6 +35,7 @@ pub use preload::{PreloadError, preload, preloaded};
 pub use readiness::wait_for_any;
 pub use ring::{
     JoinableRing, NotLeased, RING_MESSAGE_BYTES_MAX, Ring, RingGetError, RingLease, RingPutError,
+    RingWatch,
 };
 pub use sync::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, ConditionError, ConditionGuard, Event,

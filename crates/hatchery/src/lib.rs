@@ -53,7 +53,7 @@ pub use pipe::{
 };
 pub use process::{
     CloseError, CurrentProcess, IntoArguments, JoinError, ParentProcess, Process, ProcessBuilder,
-    ProcessHandle, SpawnError, Waitable, active_children, cpu_count, current_process,
+    ProcessHandle, SpawnError, Waitable, WakeSource, active_children, cpu_count, current_process,
     parent_process, wait,
 };
 pub use queue::{

@@ -22,9 +22,11 @@ mod lease;
 mod now;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use joinable::JoinableRing;
 pub use lease::{NotLeased, RingLease};
+pub use watch::RingWatch;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;

@@ -22,7 +22,7 @@ pub use handle::ProcessHandle;
 pub use registry::active_children;
 pub(crate) use registry::finish_children;
 pub use started::Process;
-pub use waiting::{Waitable, wait};
+pub use waiting::{Waitable, WakeSource, wait};
 
 /// Counts the CPUs that this process may use.
 ///

@@ -28,7 +28,7 @@ use super::error::{GetError, PutError, PutFailure, QueueError};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Queue<T> {
-    pub(super) carrier: Carrier,
+    pub(crate) carrier: Carrier,
     pub(super) carries: PhantomData<fn(T) -> T>,
 }
 

@@ -1,6 +1,7 @@
 //! The two ways in which items travel, as one.
 
 use std::cell::Cell;
+use std::io;
 use std::time::Instant;
 
 use hatchery_process::{Outgoing, PacketQueue, Parcel, ParcelError, Ring};
@@ -14,7 +15,7 @@ const KEPT_BYTES_MAX: usize = 1 << 20;
 
 /// What carries the items of a queue.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Carrier {
+pub(crate) enum Carrier {
     Ring(Ring),
     Pipe(PacketQueue),
 }
@@ -27,6 +28,14 @@ pub(super) enum Patience {
 }
 
 impl Carrier {
+    /// Whether getting would not wait, at this moment.
+    pub(crate) fn is_ready(&self) -> io::Result<bool> {
+        match self {
+            Self::Ring(ring) => Ok(ring.is_ready()),
+            Self::Pipe(queue) => queue.is_ready(),
+        }
+    }
+
     pub(super) fn put<T: Serialize>(&self, item: &T, patience: Patience) -> Result<(), PutFailure> {
         match self {
             Self::Ring(ring) => with_encoded(item, |bytes| match patience {

@@ -31,7 +31,7 @@ use super::item::{Item, Kept, Lease};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct JoinableQueue<T> {
-    ring: JoinableRing,
+    pub(crate) ring: JoinableRing,
     kept: Kept,
     carries: PhantomData<fn(T) -> T>,
 }

@@ -16,6 +16,7 @@ mod tests;
 pub use asynchronous::AsyncQueue;
 pub use blocking::Queue;
 pub use builder::{QueueBuilder, Transport};
+pub(crate) use carrier::Carrier;
 pub use error::{GetError, PutError, PutFailure, QueueError, TaskDoneError};
 pub use item::Item;
 pub use joinable::JoinableQueue;
