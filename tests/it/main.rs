@@ -6,6 +6,7 @@ mod examples;
 mod fork_server;
 mod manager;
 mod processes;
+mod queues;
 mod server;
 mod support;
 mod sync;
