@@ -4,6 +4,7 @@
 mod bench;
 mod examples;
 mod fork_server;
+mod holes;
 mod manager;
 mod processes;
 mod queues;
