@@ -1,0 +1,90 @@
+//! A hundred buyers want the one ticket in a JSON file, one at a time: exactly one gets it.
+//!
+//! ```text
+//! cargo run --example tickets_lock -- [--fast] [--seed N]
+//! ```
+//!
+//! Look at the last line, and compare the example `tickets_race`, which is this without the lock.
+//!
+//! Python's original holds a `Lock` while it looks and buys, and so does this. If a buyer dies with
+//! Python's lock, nobody gets it any more. Here the next one does, and is told that what the
+//! lock protects may be half changed; this program has nothing to put right then, and gives up.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "the buyers talk")]
+
+use std::error::Error;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+use std::{io, thread};
+
+use clap::Parser;
+use hatchery::{Lock, Passed, Process};
+use serde::{Deserialize, Serialize};
+
+/// How many want the ticket.
+const BUYERS: u32 = 100;
+
+/// Sells one ticket to one buyer.
+#[derive(Parser)]
+struct Args {
+    /// Run without pauses
+    #[arg(long)]
+    fast: bool,
+    /// Choose how long each thinks about it
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// What is in the file.
+#[derive(Serialize, Deserialize)]
+struct Tickets {
+    left: u32,
+}
+
+#[hatchery::main]
+fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    let mut random = fastrand::Rng::with_seed(args.seed);
+    let file = tempfile::tempfile()?;
+    write(&file, &Tickets { left: 1 })?;
+    let lock = Lock::new()?;
+    let mut buyers = Vec::new();
+    for number in 1..=BUYERS {
+        let pause = Duration::from_millis(if args.fast { 0 } else { random.u64(5..50) });
+        let arguments = (number, Passed(file.try_clone()?), lock.clone(), pause);
+        buyers.push(Process::spawn(buy, arguments)?);
+    }
+    let mut tickets = 0;
+    for buyer in buyers {
+        tickets += u32::from(buyer.join()?);
+    }
+    let left = read(&file)?.left;
+    println!("main: 1 ticket, {tickets} buyers have it, {left} left");
+    Ok(())
+}
+
+/// Buys a ticket if one is left, and tells whether there was one.
+fn buy((number, Passed(file), lock, pause): (u32, Passed<File>, Lock, Duration)) -> bool {
+    let _guard = lock.lock().expect("no buyer dies with the lock");
+    let mut tickets = read(&file).expect("the file has tickets in it");
+    thread::sleep(pause);
+    if tickets.left == 0 {
+        return false;
+    }
+    tickets.left -= 1;
+    write(&file, &tickets).expect("the file can be written");
+    println!("buyer {number}: I have it");
+    true
+}
+
+fn read(file: &File) -> io::Result<Tickets> {
+    let mut text = [0; 64];
+    let len = file.read_at(&mut text, 0)?;
+    Ok(serde_json::from_slice(&text[..len])?)
+}
+
+fn write(file: &File, tickets: &Tickets) -> io::Result<()> {
+    file.set_len(0)?;
+    file.write_all_at(&serde_json::to_vec(tickets)?, 0)
+}
