@@ -31,7 +31,7 @@ struct Args {
     /// Run without pauses
     #[arg(long)]
     fast: bool,
-    /// Choose how long each thinks about it
+    /// Choose how long it takes to pay
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -51,16 +51,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let lock = Lock::new()?;
     let mut buyers = Vec::new();
     for number in 1..=BUYERS {
-        let pause = Duration::from_millis(if args.fast { 0 } else { random.u64(5..50) });
+        let pause = Duration::from_millis(if args.fast { 0 } else { random.u64(100..500) });
         let arguments = (number, Passed(file.try_clone()?), lock.clone(), pause);
         buyers.push(Process::spawn(buy, arguments)?);
     }
-    let mut tickets = 0;
+    let mut sold = 0;
     for buyer in buyers {
-        tickets += u32::from(buyer.join()?);
+        sold += u32::from(buyer.join()?);
     }
     let left = read(&file)?.left;
-    println!("main: 1 ticket, {tickets} buyers have it, {left} left");
+    println!("main: there was 1 ticket, and I have sold {sold}; {left} left");
     Ok(())
 }
 
@@ -68,10 +68,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn buy((number, Passed(file), lock, pause): (u32, Passed<File>, Lock, Duration)) -> bool {
     let _guard = lock.lock().expect("no buyer dies with the lock");
     let mut tickets = read(&file).expect("the file has tickets in it");
-    thread::sleep(pause);
     if tickets.left == 0 {
         return false;
     }
+    // Without the lock, everybody else would see the ticket meanwhile.
+    thread::sleep(pause);
     tickets.left -= 1;
     write(&file, &tickets).expect("the file can be written");
     println!("buyer {number}: I have it");

@@ -8,7 +8,7 @@
 //!
 //! Python's original pauses between looking and buying, so that it goes wrong often. Here a barrier
 //! is in that place: nobody buys until everybody has looked, and it goes wrong each time. The file
-//! has no name and leaves nothing behind: each process is given its descriptor.
+//! has no name, so that it leaves nothing behind: each process is given its descriptor.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "the buyers talk")]
 
@@ -49,12 +49,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         let arguments = (number, Passed(file.try_clone()?), all_have_looked.clone());
         buyers.push(Process::spawn(buy, arguments)?);
     }
-    let mut tickets = 0;
+    let mut sold = 0;
     for buyer in buyers {
-        tickets += u32::from(buyer.join()?);
+        sold += u32::from(buyer.join()?);
     }
     let left = read(&file)?.left;
-    println!("main: 1 ticket, {tickets} buyers have it, {left} left");
+    println!("main: there was 1 ticket, and I have sold {sold}; {left} left");
     Ok(())
 }
 

@@ -1,17 +1,16 @@
-//! The examples do what they say.
+//! The examples that are servers and clients.
 //!
-//! `cargo test --workspace` builds them. Where tests are chosen by name or package, cargo does
-//! not: then it takes `cargo build -p hatchery-examples --examples` first. Each listens on a port
-//! of the kernel's choice, but for `hello`, whose port may be taken: then it is left out.
+//! Each listens on a port of the kernel's choice, but for `hello`, whose port may be taken: then it
+//! is left out.
 
-use std::env::current_exe;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Deadline, Fixture, Setup, eventually};
+use super::example;
+use crate::support::{Deadline, Fixture, eventually};
 
 /// Where the example `hello` listens.
 const HELLO: &str = "127.0.0.1:8080";
@@ -172,19 +171,6 @@ fn worker_body_counts_for_each_worker_and_says_goodbye() {
     }
     assert!(!said.iter().any(|line| line.contains("so far")), "{said:?}");
     assert_eq!(server.wait().code(), Some(0), "{}", server.errors());
-}
-
-/// Sets up an example, by its name.
-fn example(name: &str) -> Setup {
-    let test = current_exe().expect("this program has a path");
-    let folder = test.parent().and_then(|deps| deps.parent());
-    let program = folder.expect("cargo puts it two folders down");
-    let program = program.join("examples").join(name);
-    assert!(
-        program.is_file(),
-        "first run `cargo build -p hatchery-examples --examples`"
-    );
-    Setup::new(program.to_str().expect("the path is text"))
 }
 
 /// Starts an example that says where it listens.

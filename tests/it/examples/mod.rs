@@ -1,0 +1,52 @@
+//! The examples do what they say.
+//!
+//! `cargo test --workspace` builds them. Where tests are chosen by name or package, cargo does
+//! not: then it takes `cargo build -p hatchery-examples --examples` first.
+
+mod processes;
+mod queues;
+mod servers;
+mod sharing;
+
+use std::env::current_exe;
+
+use crate::support::{Deadline, Fixture, Process, Setup, eventually};
+
+/// Sets up an example, by its name.
+fn example(name: &str) -> Setup {
+    let test = current_exe().expect("this program has a path");
+    let folder = test.parent().and_then(|deps| deps.parent());
+    let program = folder.expect("cargo puts it two folders down");
+    let program = program.join("examples").join(name);
+    assert!(
+        program.is_file(),
+        "first run `cargo build -p hatchery-examples --examples`"
+    );
+    Setup::new(program.to_str().expect("the path is text"))
+}
+
+/// Runs an example to its good end, which leaves nothing, and returns what it printed.
+#[track_caller]
+fn run(name: &str, arguments: &str) -> Vec<String> {
+    let mut program = example(name).args(arguments).start();
+    let said = program.rest();
+    let code = program.wait().code();
+    assert_eq!((code, program.errors()), (Some(0), String::new()));
+    wait_for_nothing_left(&program);
+    said
+}
+
+/// Waits until nothing runs that the example has started.
+#[track_caller]
+fn wait_for_nothing_left(program: &Fixture) {
+    eventually(Deadline::usual(), "nothing is left", || {
+        !program.everything().iter().any(Process::is_alive)
+    });
+}
+
+/// Returns what a speaker said, in order, without its name.
+fn lines_of<'a>(speaker: &str, said: &'a [String]) -> Vec<&'a str> {
+    let start = format!("{speaker}: ");
+    let lines = said.iter();
+    lines.filter_map(|line| line.strip_prefix(&start)).collect()
+}
