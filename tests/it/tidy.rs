@@ -45,6 +45,9 @@ const SLEEPS: [&str; 3] = [
     concat!("park_", "timeout"),
 ];
 
+/// The folders in which each file is a program of its own.
+const PROGRAMS: [&str; 3] = ["tests/fixtures", "examples", "benches"];
+
 /// A file of code, with its path from the root of the workspace.
 struct Source {
     path: PathBuf,
@@ -55,11 +58,10 @@ impl Source {
     /// Tells whether it is the root of a crate, or a program of its own.
     fn is_root(&self) -> bool {
         let file = self.path.file_name().and_then(|name| name.to_str());
-        let folder = self.path.parent().and_then(|folder| folder.file_name());
-        let folder = folder.and_then(|name| name.to_str()).unwrap_or_default();
+        let folder = self.path.parent().and_then(Path::to_str);
         match file {
-            Some("lib.rs" | "main.rs") => !self.is_in("tests/fixtures"),
-            Some(_) => ["fixtures", "examples", "benches", "bin"].contains(&folder),
+            Some("lib.rs" | "main.rs") => true,
+            Some(_) => folder.is_some_and(|folder| PROGRAMS.contains(&folder)),
             None => false,
         }
     }
