@@ -126,7 +126,7 @@ impl Rounds {
         }
     }
 
-    /// Says how the round of an arrival ended; if it is time, looks for the dead first.
+    /// Says how the round of an arrival ended; if it is time, looks first whether the next is dead.
     pub(super) fn attempt(&self, record: usize, look: Look) -> Attempt<Outcome> {
         let seen = self.word().read();
         if let Some(outcome) = self.outcome(record) {
@@ -135,7 +135,7 @@ impl Rounds {
         if look.is_due {
             let _entered = self.enter();
             if self.outcome(record).is_none() {
-                self.breaks_for_the_dead();
+                self.break_if_next_is_dead(record);
             }
             return match self.outcome(record) {
                 Some(outcome) => Attempt::Done(outcome),
@@ -200,6 +200,20 @@ impl Rounds {
             self.break_now();
         }
         has_dead
+    }
+
+    /// Breaks the barrier if the party after this one is dead.
+    ///
+    /// Each that waits watches one other, all the way round, so the one before a dead party
+    /// that lives itself finds it. If each watched all, a hundred would look ten thousand times.
+    fn break_if_next_is_dead(&self, record: usize) {
+        let round = self.state().round;
+        let waiters = self.waiters();
+        let parties = waiters.waiting().filter(|waiter| waiter.ticket == round);
+        let next = parties.min_by_key(|waiter| (waiter.record <= record, waiter.record));
+        if next.is_some_and(|next| !self.monitor.is_alive(Member(next.member))) {
+            self.break_now();
+        }
     }
 
     fn break_now(&self) {
@@ -322,6 +336,14 @@ mod tests {
 
     use super::*;
 
+    /// A member that no process ever was.
+    const DEAD: u32 = 9;
+
+    const DUE: Look = Look {
+        was_woken: false,
+        is_due: true,
+    };
+
     #[test]
     fn a_round_that_one_ended_who_died_before_telling_is_told_by_who_looks() {
         let rounds = Rounds::create(2).unwrap();
@@ -337,12 +359,38 @@ mod tests {
         // No process has this place in the table.
         rounds.monitor.lock_word().store(77, Relaxed);
 
-        let due = Look {
-            was_woken: false,
-            is_due: true,
-        };
-        let told = rounds.attempt(first.record, due);
+        let told = rounds.attempt(first.record, DUE);
 
         assert!(matches!(told, Attempt::Done(Outcome::Passed)), "{told:?}");
+    }
+
+    #[test]
+    fn a_dead_party_is_found_by_the_one_before_it_wherever_that_is() {
+        for place in 0..4 {
+            let rounds = Rounds::create(5).unwrap();
+            let own = rounds.monitor.own().0;
+            let members = (0..4).map(|at| if at == place { DEAD } else { own });
+            let enlist = |member| rounds.waiters().enlist(member, 0, |_| true).unwrap();
+            let records: Vec<usize> = members.map(enlist).collect();
+
+            let found = (0..4).filter(|&at| at != place).find(|&at| {
+                let attempt = rounds.attempt(records[at], DUE);
+                matches!(attempt, Attempt::Done(Outcome::Broken))
+            });
+
+            assert_eq!(found, Some((place + 3) % 4), "the dead one is at {place}");
+            assert!(rounds.is_broken());
+        }
+    }
+
+    #[test]
+    fn one_that_lives_finds_that_all_others_are_dead() {
+        let rounds = Rounds::create(5).unwrap();
+        let enlist = |member| rounds.waiters().enlist(member, 0, |_| true).unwrap();
+        let records = [DEAD, rounds.monitor.own().0, DEAD].map(enlist);
+
+        let attempt = rounds.attempt(records[1], DUE);
+
+        assert!(matches!(attempt, Attempt::Done(Outcome::Broken)));
     }
 }
