@@ -7,12 +7,14 @@
 //! [`Server`] is where to begin. [`main`](macro@main) starts the fork server and the runtime.
 //!
 //! What such a program needs besides is here too: [`Process`] runs a function in a process of its own,
-//! and [`pipe()`] carries typed messages, with descriptors in them, from one to another.
+//! and [`pipe()`] carries typed messages, with descriptors in them, from one to another. Who knows
+//! Python's `multiprocessing` begins at [`guide::coming_from_multiprocessing`].
 #![forbid(unsafe_code)]
 
 mod config;
 mod error;
 mod front_end;
+pub mod guide;
 mod log;
 mod manager;
 mod pipe;
