@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let lock = Lock::new()?;
     let mut buyers = Vec::new();
     for number in 1..=BUYERS {
-        let pause = Duration::from_millis(if args.fast { 0 } else { random.u64(100..500) });
+        let pause = Duration::from_millis(if args.fast { 0 } else { random.u64(300..1000) });
         let arguments = (number, Passed(file.try_clone()?), lock.clone(), pause);
         buyers.push(Process::spawn(buy, arguments)?);
     }
@@ -72,6 +72,7 @@ fn buy((number, Passed(file), lock, pause): (u32, Passed<File>, Lock, Duration))
     if tickets.left == 0 {
         return false;
     }
+    println!("buyer {number}: there is one, and I pay for it");
     // Without the lock, everybody else would see the ticket meanwhile.
     thread::sleep(pause);
     tickets.left -= 1;
