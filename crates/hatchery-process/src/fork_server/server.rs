@@ -4,7 +4,9 @@
 //! the main process, the end of a child. What its children leave behind becomes its own, and is
 //! collected with them.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::ffi::CString;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,6 +50,7 @@ const CHILDREN: u64 = 2;
 /// Serves orders until the main process is gone.
 pub(super) fn run(queue: OrderQueue) -> u8 {
     identity::reset();
+    bind_late_symbols();
     let _unnamed = rustix::thread::set_name(c"hatchery-fork");
     // A signal sent to the main process's group, such as the terminal's Ctrl-C, is not for us.
     let _already_leader = setpgid(None, None);
@@ -58,6 +61,17 @@ pub(super) fn run(queue: OrderQueue) -> u8 {
         Ok(()) => 0,
         Err(_main_is_gone) => NOT_SET_UP,
     }
+}
+
+/// Has the C library look up what it looks up at first use, once for all children.
+///
+/// It does so when the first value of a thread is registered that has to be dropped with it, which
+/// happens in nearly every child, and reads a dozen pages that nothing else does.
+fn bind_late_symbols() {
+    thread_local! {
+        static DROPPED: Cell<Option<Box<()>>> = const { Cell::new(None) };
+    }
+    DROPPED.set(None);
 }
 
 struct Server {
@@ -88,7 +102,7 @@ enum Next {
 
 /// What a child does, and whose it is.
 struct ChildTask {
-    name: String,
+    name: Option<CString>,
     entry: Entry,
     start: Start,
     /// Where it says that it runs.
@@ -184,7 +198,8 @@ impl Server {
             fail(&report, "the order cannot be decoded");
             return None;
         };
-        let (kind, name) = (request.kind, request.name.to_owned());
+        // All that can be is done before the fork: each page that a child touches is copied for it.
+        let (kind, name) = (request.kind, CString::new(request.name).ok());
         start.bytes = request.bytes.to_vec();
         if kind == Kind::Preload {
             preload(entry, start, &report);
@@ -263,8 +278,8 @@ impl Server {
 impl ChildTask {
     /// Sets the child up, runs its function, and ends the process.
     fn run(self) -> ! {
-        if let Ok(name) = std::ffi::CString::new(self.name) {
-            let _unnamed = rustix::thread::set_name(&name);
+        if let Some(name) = &self.name {
+            let _unnamed = rustix::thread::set_name(name);
         }
         let is_set_up = setpgid(None, None).is_ok()
             && SigSet::empty().thread_set_mask().is_ok()
