@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let longest = Duration::from_millis(if args.fast { 0 } else { 500 });
     let queue = Queue::bounded(3)?;
-    Process::spawn(produce, (queue.try_clone()?, args.seed, longest))?;
+    Process::spawn(produce, (queue.clone(), args.seed, longest))?;
     Process::spawn(consume, (queue, args.seed.wrapping_add(1), longest))?;
     println!("main: both have started, and I have nothing left to do");
     Ok(())

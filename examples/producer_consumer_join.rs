@@ -34,10 +34,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let longest = Duration::from_millis(if args.fast { 0 } else { 500 });
     let queue = Queue::bounded(3)?;
-    let producer = Process::spawn(produce, (queue.try_clone()?, args.seed, longest))?;
+    let producer = Process::spawn(produce, (queue.clone(), args.seed, longest))?;
     let consumer = Process::spawn(
         consume,
-        (queue.try_clone()?, args.seed.wrapping_add(1), longest),
+        (queue.clone(), args.seed.wrapping_add(1), longest),
     )?;
     let made = producer.join()?;
     queue.put(None)?;

@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let mut random = fastrand::Rng::with_seed(args.seed);
     let queue = Queue::bounded(3)?;
-    let consumer = Process::spawn(consume, (queue.try_clone()?, "chris".to_owned()))?;
+    let consumer = Process::spawn(consume, (queue.clone(), "chris".to_owned()))?;
     for number in 1..=10 {
         let pause = if args.fast { 0 } else { random.u64(100..500) };
         thread::sleep(Duration::from_millis(pause));

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pause = Duration::from_millis(if args.fast { 50 } else { 2000 });
     let queue = Queue::bounded(3)?;
     let is_filled = Event::new()?;
-    let writer = Process::spawn(put_four, (queue.try_clone()?, is_filled.clone()))?;
+    let writer = Process::spawn(put_four, (queue.clone(), is_filled.clone()))?;
 
     is_filled.wait();
     let outcome = writer.join_timeout(pause);

@@ -59,8 +59,8 @@ pub use process::{
     parent_process, wait,
 };
 pub use queue::{
-    AsyncQueue, GetError, Item, JoinableQueue, PutError, PutFailure, Queue, QueueBuilder,
-    QueueError, TaskDoneError, Transport,
+    AsyncQueue, GetError, Item, JoinableQueue, JoinableQueueIter, PutError, PutFailure, Queue,
+    QueueBuilder, QueueError, QueueIter, TaskDoneError, Transport,
 };
 pub use runtime::{Outcome, init, init_with, run_blocking_main, run_main};
 pub use server::{FromSocket, Ready, Server, ServerBuilder, SocketKind};

@@ -16,6 +16,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Instant;
 
@@ -42,12 +43,28 @@ const LAYOUT: Layout = Layout { words: 7, wides: 0 };
 /// A queue of messages, with their descriptors, in the kernel's memory.
 ///
 /// The kernel holds a few hundred small messages (`wmem_default`), whatever the limit of the queue:
-/// a put waits for room in both. It becomes readable when there is a message to get.
-#[derive(Debug)]
+/// a put waits for room in both. It becomes readable when there is a message to get. A clone is the
+/// same queue, through the same descriptors.
+#[derive(Clone, Debug)]
 pub struct PacketQueue {
+    socket: Arc<Socket>,
+    monitor: Monitor,
+}
+
+/// Where the messages are.
+#[derive(Debug)]
+struct Socket {
     sender: Packets,
     receiver: Packets,
-    monitor: Monitor,
+}
+
+impl Socket {
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            sender: self.sender.try_clone()?,
+            receiver: self.receiver.try_clone()?,
+        })
+    }
 }
 
 impl PacketQueue {
@@ -60,23 +77,26 @@ impl PacketQueue {
         let (sender, receiver) = Packets::pair().map_err(hatchery_os::MapError::Os)?;
         let monitor = Monitor::create(LAYOUT, |_, _| false)?;
         monitor.words()[COUNT_MAX].store(count_max, Relaxed);
-        Ok(Self {
-            sender,
-            receiver,
-            monitor,
-        })
+        let socket = Arc::new(Socket { sender, receiver });
+        Ok(Self { socket, monitor })
     }
 
-    /// Duplicates this process's descriptors of the queue.
+    /// Returns the queue with descriptors that no clone of it has.
+    ///
+    /// A descriptor can be registered with an epoll only once.
     ///
     /// # Errors
     ///
     /// Returns the error of `fcntl(2)`.
-    pub fn try_clone(&self) -> io::Result<Self> {
+    pub fn into_unshared(self) -> io::Result<Self> {
+        let Self { socket, monitor } = self;
+        let socket = match Arc::try_unwrap(socket) {
+            Ok(socket) => socket,
+            Err(shared) => shared.try_clone()?,
+        };
         Ok(Self {
-            sender: self.sender.try_clone()?,
-            receiver: self.receiver.try_clone()?,
-            monitor: self.monitor.clone(),
+            socket: Arc::new(socket),
+            monitor,
         })
     }
 
@@ -132,7 +152,11 @@ impl PacketQueue {
                 Err(PacketRecvError::Empty) => {}
                 outcome => return outcome,
             }
-            let is_ready = self.receiver.poll(deadline).map_err(PacketRecvError::Os)?;
+            let is_ready = self
+                .socket
+                .receiver
+                .poll(deadline)
+                .map_err(PacketRecvError::Os)?;
             if !is_ready {
                 return Err(PacketRecvError::Timeout);
             }
@@ -154,7 +178,7 @@ impl PacketQueue {
     ///
     /// Returns the error of `poll(2)`.
     pub fn is_ready(&self) -> io::Result<bool> {
-        self.receiver.poll(Some(Instant::now()))
+        self.socket.receiver.poll(Some(Instant::now()))
     }
 
     /// Lets nobody put any more; what is there can still be got.
@@ -164,7 +188,7 @@ impl PacketQueue {
     /// Returns the error of `shutdown(2)`.
     pub fn close(&self) -> io::Result<()> {
         let mut now = self.enter();
-        shutdown(&self.sender, Shutdown::Write)?;
+        shutdown(&self.socket.sender, Shutdown::Write)?;
         now.wakes = true;
         Ok(())
     }
@@ -235,13 +259,13 @@ impl PacketQueue {
 /// Becomes readable when there is a message to get, or the queue is closed.
 impl AsFd for PacketQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.receiver.as_fd()
+        self.socket.receiver.as_fd()
     }
 }
 
 impl AsRawFd for PacketQueue {
     fn as_raw_fd(&self) -> RawFd {
-        self.receiver.as_raw_fd()
+        self.socket.receiver.as_raw_fd()
     }
 }
 
@@ -260,7 +284,9 @@ impl Now<'_> {
         if count_max != 0 && count >= count_max {
             return None;
         }
-        let outcome = self.moving(count.saturating_add(1), || queue.sender.try_send(message));
+        let outcome = self.moving(count.saturating_add(1), || {
+            queue.socket.sender.try_send(message)
+        });
         match outcome {
             Err(PacketSendError::Full | PacketSendError::Busy(_)) => None,
             outcome => Some(outcome),
@@ -270,7 +296,7 @@ impl Now<'_> {
     fn get(&mut self) -> Result<Parcel, PacketRecvError> {
         let queue = self.queue;
         let count = queue.word(COUNT).load(Relaxed);
-        let got = self.moving(count.saturating_sub(1), || queue.receiver.try_recv());
+        let got = self.moving(count.saturating_sub(1), || queue.socket.receiver.try_recv());
         if !matches!(got, Err(PacketRecvError::Empty)) && queue.word(FLAG).load(Relaxed) != 0 {
             queue.word(FLAG).store(0, Relaxed);
             self.wakes = true;
@@ -283,7 +309,7 @@ impl Now<'_> {
         let queue = self.queue;
         queue.word(COUNT_NEXT).store(count, Relaxed);
         written();
-        let before = bytes_queued(&queue.sender).unwrap_or(0);
+        let before = bytes_queued(&queue.socket.sender).unwrap_or(0);
         queue.word(BEFORE).store(before, Relaxed);
         written();
         queue.word(IS_MOVING).store(1, Relaxed);
@@ -300,7 +326,7 @@ impl Now<'_> {
         if queue.word(IS_MOVING).load(Relaxed) == 0 {
             return;
         }
-        let held = bytes_queued(&queue.sender).unwrap_or(0);
+        let held = bytes_queued(&queue.socket.sender).unwrap_or(0);
         if held != queue.word(BEFORE).load(Relaxed) {
             let count = queue.word(COUNT_NEXT).load(Relaxed);
             queue.word(COUNT).store(count, Relaxed);
@@ -326,7 +352,8 @@ impl Drop for Now<'_> {
 
 impl Serialize for PacketQueue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (&self.sender, &self.receiver, Passed(self.monitor.as_fd())).serialize(serializer)
+        let Socket { sender, receiver } = &*self.socket;
+        (sender, receiver, Passed(self.monitor.as_fd())).serialize(serializer)
     }
 }
 
@@ -335,8 +362,7 @@ impl<'de> Deserialize<'de> for PacketQueue {
         let (sender, receiver, memory) = <(Packets, Packets, Passed)>::deserialize(deserializer)?;
         let monitor = Monitor::map(memory.into(), LAYOUT, |_, _| false);
         Ok(Self {
-            sender,
-            receiver,
+            socket: Arc::new(Socket { sender, receiver }),
             monitor: monitor.map_err(serde::de::Error::custom)?,
         })
     }

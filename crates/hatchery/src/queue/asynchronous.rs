@@ -95,7 +95,7 @@ impl<T> AsyncQueue<T> {
     pub(super) fn new(carrier: Carrier) -> io::Result<Self> {
         let carrier = match carrier {
             Carrier::Ring(ring) => AsyncCarrier::Ring(ring),
-            Carrier::Pipe(queue) => AsyncCarrier::Pipe(Arc::new(watch(queue)?)),
+            Carrier::Pipe(queue) => AsyncCarrier::Pipe(Arc::new(watch(queue.into_unshared()?)?)),
         };
         Ok(Self {
             carrier,
@@ -106,19 +106,16 @@ impl<T> AsyncQueue<T> {
     }
 
     /// Makes a queue for blocking code, which is the same queue.
-    ///
-    /// # Errors
-    ///
-    /// Returns the error of `fcntl(2)`.
-    pub fn to_blocking(&self) -> io::Result<Queue<T>> {
+    #[must_use]
+    pub fn to_blocking(&self) -> Queue<T> {
         let carrier = match &self.carrier {
             AsyncCarrier::Ring(ring) => Carrier::Ring(ring.clone()),
-            AsyncCarrier::Pipe(queue) => Carrier::Pipe(queue.get_ref().try_clone()?),
+            AsyncCarrier::Pipe(queue) => Carrier::Pipe(queue.get_ref().clone()),
         };
-        Ok(Queue {
+        Queue {
             carrier,
             carries: PhantomData,
-        })
+        }
     }
 
     /// Lets nobody put any more; what is there can still be got.

@@ -15,7 +15,8 @@ use super::error::{GetError, PutError, PutFailure, QueueError};
 
 /// A first-in, first-out queue of items between any number of threads and processes.
 ///
-/// It is sent to other processes inside messages and arguments. An item that was put is there,
+/// It is sent to other processes inside messages and arguments; who gives it to several, or keeps it,
+/// gives clones. An item that was put is there,
 /// whatever becomes of the process that put it; a process that is killed in the middle of a put or a
 /// get leaves nothing half done and keeps nobody out. What one process puts is got in that order.
 ///
@@ -61,29 +62,13 @@ impl<T> Queue<T> {
     ///
     /// # Errors
     ///
-    /// Returns the error of `epoll_ctl(2)`.
+    /// Returns the error of `epoll_ctl(2)`, or of `fcntl(2)` if the queue has clones.
     ///
     /// # Panics
     ///
     /// Panics outside of a tokio runtime if the transport is [`Pipe`](super::Transport::Pipe).
     pub fn into_async(self) -> io::Result<AsyncQueue<T>> {
         AsyncQueue::new(self.carrier)
-    }
-
-    /// Duplicates this process's handle of the queue.
-    ///
-    /// # Errors
-    ///
-    /// Returns the error of `fcntl(2)`.
-    pub fn try_clone(&self) -> io::Result<Self> {
-        let carrier = match &self.carrier {
-            Carrier::Ring(ring) => Carrier::Ring(ring.clone()),
-            Carrier::Pipe(queue) => Carrier::Pipe(queue.try_clone()?),
-        };
-        Ok(Self {
-            carrier,
-            carries: PhantomData,
-        })
     }
 
     /// Lets nobody put any more; what is there can still be got.
@@ -202,6 +187,16 @@ impl<T: DeserializeOwned> Queue<T> {
             GetError::Empty => GetError::Timeout,
             other => other,
         })
+    }
+}
+
+/// A clone is the same queue, and cheap.
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Self {
+            carrier: self.carrier.clone(),
+            carries: PhantomData,
+        }
     }
 }
 

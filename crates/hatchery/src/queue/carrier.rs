@@ -14,7 +14,7 @@ use super::error::{GetError, PutFailure};
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
 /// What carries the items of a queue.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Carrier {
     Ring(Ring),
     Pipe(PacketQueue),

@@ -9,6 +9,7 @@ mod builder;
 mod carrier;
 mod error;
 mod item;
+mod iter;
 mod joinable;
 #[cfg(test)]
 mod tests;
@@ -19,4 +20,5 @@ pub use builder::{QueueBuilder, Transport};
 pub(crate) use carrier::Carrier;
 pub use error::{GetError, PutError, PutFailure, QueueError, TaskDoneError};
 pub use item::Item;
+pub use iter::{JoinableQueueIter, QueueIter};
 pub use joinable::JoinableQueue;

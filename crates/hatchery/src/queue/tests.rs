@@ -111,6 +111,79 @@ fn a_closed_queue_is_emptied_and_then_closed() {
 }
 
 #[test]
+fn an_iterator_ends_when_the_queue_is_closed_and_empty() {
+    for transport in TRANSPORTS {
+        let queue = queue(transport, 3);
+        let producer = queue.clone();
+        let thread = std::thread::spawn(move || {
+            for number in 0..100 {
+                producer.put(number).unwrap();
+            }
+            producer.close().unwrap();
+        });
+
+        let items: Result<Vec<i32>, GetError> = queue.iter().collect();
+
+        assert_eq!(items.unwrap(), (0..100).collect::<Vec<_>>());
+        assert!(queue.iter().next().is_none());
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn an_iterator_goes_on_behind_an_item_of_another_type() {
+    for transport in TRANSPORTS {
+        let words = queue(transport, 3);
+        for word in ["long enough to be no number", "", ""] {
+            words.put(word.to_owned()).unwrap();
+        }
+        words.close().unwrap();
+        let parcel = hatchery_process::Parcel::encode(&words).unwrap();
+        let numbers: Queue<u8> = parcel.decode().unwrap();
+
+        let got: Vec<Option<u8>> = numbers.iter().map(Result::ok).collect();
+
+        assert_eq!(got, [None, Some(0), Some(0)]);
+    }
+}
+
+#[test]
+fn an_iterator_over_a_joinable_queue_sees_what_comes_back() {
+    let queue = JoinableQueue::unbounded().unwrap();
+    queue.put(1).unwrap();
+    queue.put(2).unwrap();
+    queue.close();
+
+    let mut seen = Vec::new();
+    for item in &queue {
+        let item = item.unwrap();
+        seen.push(*item);
+        if item.deliveries() == 2 || *item == 2 {
+            item.done();
+        }
+    }
+
+    seen.sort_unstable();
+    assert_eq!(seen, [1, 1, 2]);
+    queue.join();
+}
+
+#[tokio::test]
+async fn clones_of_one_queue_are_asynchronous_each_for_itself() {
+    for transport in TRANSPORTS {
+        let queue = queue(transport, 2);
+        let first = queue.clone().into_async().unwrap();
+        let second = queue.clone().into_async().unwrap();
+        let third = first.to_blocking().into_async().unwrap();
+
+        for receiver in [&first, &second, &third] {
+            queue.put(1).unwrap();
+            assert_eq!(receiver.get().await.unwrap(), 1);
+        }
+    }
+}
+
+#[test]
 fn a_queue_for_no_items_is_refused_with_what_is_allowed() {
     let error = Queue::<u8>::bounded(0).unwrap_err().to_string();
 
@@ -137,7 +210,7 @@ async fn a_stream_ends_when_the_queue_is_closed_and_empty() {
 async fn a_sink_waits_for_room() {
     for transport in TRANSPORTS {
         let blocking = queue(transport, 2);
-        let mut sink = blocking.try_clone().unwrap().into_async().unwrap();
+        let mut sink = blocking.clone().into_async().unwrap();
         let sender = tokio::spawn(async move {
             for number in 0..100 {
                 sink.send(number).await.unwrap();
@@ -161,7 +234,7 @@ async fn gets_that_are_cancelled_lose_nothing() {
     const COUNT: u32 = 10_000;
     for transport in TRANSPORTS {
         let queue = queue(transport, 16);
-        let producer = queue.try_clone().unwrap();
+        let producer = queue.clone();
         let thread = std::thread::spawn(move || {
             for number in 0..COUNT {
                 producer.put(number).unwrap();
