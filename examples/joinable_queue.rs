@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
-use hatchery::{JoinableQueue, Process};
+use hatchery::{ChildResult, JoinableQueue, Process};
 
 /// Lets one process produce for two others, and wait for them.
 #[derive(Parser)]
@@ -41,20 +41,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         let arguments = (queue.clone(), name.to_owned(), seed, longest);
         Process::builder(consume, arguments).daemon(true).start()?;
     }
-    Process::spawn(produce, (queue, 10))?.join()?;
+    Process::spawn(produce, (queue, 10))?.join()??;
     println!("main: the producer has finished, and so do I");
     Ok(())
 }
 
 /// Makes so many dumplings, and waits until all are eaten.
-fn produce((queue, count): (JoinableQueue<String>, u32)) {
+fn produce((queue, count): (JoinableQueue<String>, u32)) -> ChildResult {
     for number in 1..=count {
-        let put = queue.put(format!("dumpling {number}"));
-        put.expect("nobody closes the queue");
+        queue.put(format!("dumpling {number}"))?;
     }
     println!("producer: all are in");
     queue.join();
     println!("producer: all are done with");
+    Ok(())
 }
 
 /// Eats for as long as the program runs.

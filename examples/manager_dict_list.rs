@@ -16,7 +16,7 @@
 use std::error::Error;
 
 use clap::Parser;
-use hatchery::{ManagedDict, ManagedList, Manager, Process, current_process};
+use hatchery::{ChildResult, ManagedDict, ManagedList, Manager, Process, current_process};
 
 /// Shares a list and a dict among five processes.
 #[derive(Parser)]
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         writers.push(writer.name(format!("writer {number}")).start()?);
     }
     for writer in &writers {
-        writer.join()?;
+        writer.join()??;
         println!("main: {} was process {}", writer.name(), writer.pid());
     }
     println!("main: the list is {:?}", list.to_vec()?);
@@ -48,10 +48,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Writes this process's id into both.
-fn write((list, dict): (ManagedList<u32>, ManagedDict<String, u32>)) {
+fn write((list, dict): (ManagedList<u32>, ManagedDict<String, u32>)) -> ChildResult {
     let this = current_process();
-    let outcome = list.push(&this.pid());
-    outcome.expect("the manager lives as long as the program");
-    let outcome = dict.insert(&this.name().to_owned(), &this.pid());
-    outcome.expect("the manager lives as long as the program");
+    list.push(&this.pid())?;
+    dict.insert(&this.name().to_owned(), &this.pid())?;
+    Ok(())
 }

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
-use hatchery::{GetError, Process, Queue};
+use hatchery::{ChildResult, Process, Queue};
 
 /// Produces dumplings for another process.
 #[derive(Parser)]
@@ -43,20 +43,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         queue.put(format!("dumpling {number}"))?;
     }
     queue.close()?;
-    let eaten = consumer.join()?;
+    let eaten = consumer.join()??;
     println!("main: chris has eaten {eaten}");
     Ok(())
 }
 
 /// Eats until there will be no more, and returns how many it was.
-fn consume((queue, name): (Queue<String>, String)) -> usize {
+fn consume((queue, name): (Queue<String>, String)) -> ChildResult<usize> {
     let mut eaten = 0;
-    loop {
-        match queue.get() {
-            Ok(food) => println!("{name}: I have eaten {food}"),
-            Err(GetError::Closed) => return eaten,
-            Err(error) => panic!("{error}"),
-        }
+    for food in &queue {
+        println!("{name}: I have eaten {}", food?);
         eaten += 1;
     }
+    Ok(eaten)
 }

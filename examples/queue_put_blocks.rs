@@ -16,7 +16,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use clap::Parser;
-use hatchery::{Event, JoinError, Process, Queue};
+use hatchery::{ChildResult, Event, JoinError, Process, Queue};
 
 /// Puts four items into a queue of three.
 #[derive(Parser)]
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("main: after {pause:?} it still waits; I take one");
     let mut items = vec![queue.get()?];
-    writer.join()?;
+    writer.join()??;
     while items.len() < 4 {
         items.push(queue.get()?);
     }
@@ -50,12 +50,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Puts one more than there is room for.
-fn put_four((queue, is_filled): (Queue<u32>, Event)) {
+fn put_four((queue, is_filled): (Queue<u32>, Event)) -> ChildResult {
     for item in 1..=3 {
-        queue.put(item).expect("the queue is open");
+        queue.put(item)?;
     }
     println!("writer: three are in, and the fourth waits");
     is_filled.set();
-    queue.put(4).expect("the queue is open");
+    queue.put(4)?;
     println!("writer: the fourth is in");
+    Ok(())
 }

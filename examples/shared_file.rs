@@ -19,7 +19,7 @@ use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use hatchery::{Passed, Process};
+use hatchery::{ChildResult, Passed, Process};
 
 /// How many processes there are.
 const WRITERS: usize = 100;
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         writers.push(Process::spawn(append, (Passed(file.try_clone()?), number))?);
     }
     for writer in writers {
-        writer.join()?;
+        writer.join()??;
     }
 
     file.seek(SeekFrom::Start(start))?;
@@ -69,10 +69,10 @@ fn open(path: &Path) -> Result<File, String> {
 }
 
 /// Appends one line, in one write.
-fn append((Passed(mut file), number): (Passed<File>, usize)) {
+fn append((Passed(mut file), number): (Passed<File>, usize)) -> ChildResult {
     let line = line(number) + "\n";
-    file.write_all(line.as_bytes())
-        .expect("the file takes another line");
+    file.write_all(line.as_bytes())?;
+    Ok(())
 }
 
 fn line(number: usize) -> String {

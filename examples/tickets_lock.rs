@@ -19,7 +19,7 @@ use std::time::Duration;
 use std::{io, thread};
 
 use clap::Parser;
-use hatchery::{Lock, OwnerDied, Passed, Process};
+use hatchery::{ChildResult, Lock, OwnerDied, Passed, Process};
 use serde::{Deserialize, Serialize};
 
 /// How many want the ticket.
@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut sold = 0;
     for buyer in buyers {
-        sold += u32::from(buyer.join()?);
+        sold += u32::from(buyer.join()??);
     }
     let left = read(&file)?.left;
     println!("main: there was 1 ticket, and I have sold {sold}; {left} left");
@@ -65,20 +65,22 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Buys a ticket if one is left, and tells whether there was one.
-fn buy((number, Passed(file), lock, pause): (u32, Passed<File>, Lock, Duration)) -> bool {
+fn buy(
+    (number, Passed(file), lock, pause): (u32, Passed<File>, Lock, Duration),
+) -> ChildResult<bool> {
     // A buyer that died with the lock has left the file as it was, or as it was to be.
     let _guard = lock.lock().unwrap_or_else(OwnerDied::into_guard);
-    let mut tickets = read(&file).expect("the file has tickets in it");
+    let mut tickets = read(&file)?;
     if tickets.left == 0 {
-        return false;
+        return Ok(false);
     }
     println!("buyer {number}: there is one, and I pay for it");
     // Without the lock, everybody else would see the ticket meanwhile.
     thread::sleep(pause);
     tickets.left -= 1;
-    write(&file, &tickets).expect("the file can be written");
+    write(&file, &tickets)?;
     println!("buyer {number}: I have it");
-    true
+    Ok(true)
 }
 
 fn read(file: &File) -> io::Result<Tickets> {

@@ -18,7 +18,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use clap::Parser;
-use hatchery::{Barrier, Passed, Process};
+use hatchery::{Barrier, ChildResult, Passed, Process};
 use serde::{Deserialize, Serialize};
 
 /// How many want the ticket.
@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut sold = 0;
     for buyer in buyers {
-        sold += u32::from(buyer.join()?);
+        sold += u32::from(buyer.join()??);
     }
     let left = read(&file)?.left;
     println!("main: there was 1 ticket, and I have sold {sold}; {left} left");
@@ -59,16 +59,17 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Buys a ticket if one is left, and tells whether there was one.
-fn buy((number, Passed(file), all_have_looked): (u32, Passed<File>, Barrier)) -> bool {
-    let mut tickets = read(&file).expect("the file has tickets in it");
+fn buy((number, Passed(file), all_have_looked): (u32, Passed<File>, Barrier)) -> ChildResult<bool> {
+    let mut tickets = read(&file)?;
     // The barrier breaks if a buyer is killed: then there is no sale.
-    if all_have_looked.wait().is_err() || tickets.left == 0 {
-        return false;
+    all_have_looked.wait()?;
+    if tickets.left == 0 {
+        return Ok(false);
     }
     tickets.left -= 1;
-    write(&file, &tickets).expect("the file can be written");
+    write(&file, &tickets)?;
     println!("buyer {number}: I have it");
-    true
+    Ok(true)
 }
 
 fn read(file: &File) -> io::Result<Tickets> {

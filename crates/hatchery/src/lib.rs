@@ -54,9 +54,9 @@ pub use pipe::{
     PipeSendError, PipeSender, direction, one_way_pipe, pipe,
 };
 pub use process::{
-    CloseError, CurrentProcess, IntoArguments, JoinError, ParentProcess, Process, ProcessBuilder,
-    ProcessHandle, SpawnError, Waitable, WakeSource, active_children, cpu_count, current_process,
-    parent_process, wait,
+    ChildError, ChildResult, CloseError, CurrentProcess, IntoArguments, JoinError, ParentProcess,
+    Process, ProcessBuilder, ProcessHandle, SpawnError, Waitable, WakeSource, active_children,
+    cpu_count, current_process, parent_process, wait,
 };
 pub use queue::{
     AsyncQueue, GetError, Item, JoinableQueue, JoinableQueueIter, PutError, PutFailure, Queue,

@@ -93,6 +93,11 @@ fn what_cannot_be_serialised_is_an_error_of_its_own() {
 }
 
 #[test]
+fn a_function_that_ends_by_an_error_of_any_type_tells_it() {
+    Main::new("fork").tell("check errors");
+}
+
+#[test]
 fn descriptors_in_a_result_outlive_the_process() {
     Main::new("fork").tell("check descriptors");
 }

@@ -30,7 +30,8 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     /// Prepares a process that runs `function` with `arguments`.
     ///
     /// The function is an `fn` item or a closure that captures nothing, which the compiler checks.
-    /// Several arguments are a tuple.
+    /// Several arguments are a tuple. What it returns is serialised; [`ChildResult`](crate::ChildResult)
+    /// lets it use `?` on any error.
     ///
     /// # Examples
     ///
