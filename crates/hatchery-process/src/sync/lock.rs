@@ -77,7 +77,24 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// Returns [`OwnerDied`], with the lock, if its holder died.
+    /// Returns [`OwnerDied`], with the lock, if its holder died. Where what the lock protects is whole
+    /// all the same, or is put right by whoever comes next, go on with
+    /// [`into_guard`](OwnerDied::into_guard). Who gives up also gives up the lock, and those who come
+    /// later are not told any more. The error borrows the lock, so `?` cannot make a `Box<dyn Error>`
+    /// of it; text it can, as below, and in the function of a process a `ChildError`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use hatchery_process::{Lock, OwnerDied};
+    ///
+    /// let lock = Lock::new()?;
+    /// let guard = lock.lock().unwrap_or_else(OwnerDied::into_guard);
+    /// drop(guard);
+    /// let guard = lock.lock().map_err(|died| died.to_string())?;
+    /// # drop(guard);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn lock(&self) -> Result<LockGuard<'_>, OwnerDied<LockGuard<'_>>> {
         let acquired = self.monitor.acquire_until(None);
