@@ -38,9 +38,9 @@ pub use ring::{
     RingWatch,
 };
 pub use sync::{
-    Barrier, BoundedSemaphore, BrokenBarrier, Condition, ConditionError, ConditionGuard, Event,
-    Lock, LockGuard, NoPermit, NotLocked, NotOwner, OverRelease, OwnerDied, Permit, RLock,
-    RLockGuard, RLockTaskGuard, Semaphore, ShareError, TryLockError,
+    Barrier, BarrierError, BoundedSemaphore, BrokenBarrier, Condition, ConditionError,
+    ConditionGuard, Event, Lock, LockGuard, NoPermit, NotLocked, NotOwner, OverRelease, OwnerDied,
+    Permit, RLock, RLockGuard, RLockTaskGuard, Semaphore, SemaphoreError, ShareError, TryLockError,
 };
 #[cfg(feature = "crash-points")]
 pub use sync::{crash_after, stay_alive};

@@ -35,11 +35,11 @@ pub use error::{BindError, Error, HandlerError, HandlerResult, Result};
 pub use hatchery_macros::main;
 pub use hatchery_process::{
     AccessError, Array, ArrayGuard, AtomicInteger, AtomicPrimitive, AtomicValue, Barrier,
-    BoundedSemaphore, BrokenBarrier, Condition, ConditionError, ConditionGuard, Event, InitError,
-    Lock, LockGuard, NoPermit, NotLocked, NotOwner, OutOfBounds, OverRelease, OwnerDied,
-    ParcelError, Passed, Peer, Permit, Plain, PreloadError, RLock, RLockGuard, RLockTaskGuard,
-    Semaphore, ShareError, SharedMemory, SharedMemoryError, StartError, StartMethod, TryLockError,
-    Value, ValueGuard, descriptor, preload, preloaded,
+    BarrierError, BoundedSemaphore, BrokenBarrier, Condition, ConditionError, ConditionGuard,
+    Event, InitError, Lock, LockGuard, NoPermit, NotLocked, NotOwner, OutOfBounds, OverRelease,
+    OwnerDied, ParcelError, Passed, Peer, Permit, Plain, PreloadError, RLock, RLockGuard,
+    RLockTaskGuard, Semaphore, SemaphoreError, ShareError, SharedMemory, SharedMemoryError,
+    StartError, StartMethod, TryLockError, Value, ValueGuard, descriptor, preload, preloaded,
 };
 pub use manager::{
     BarrierStatus, ManagedBarrier, ManagedBoundedSemaphore, ManagedCondition,

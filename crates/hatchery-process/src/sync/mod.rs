@@ -23,7 +23,7 @@ mod wait;
 mod waiters;
 mod word;
 
-pub use barrier::{Barrier, BrokenBarrier};
+pub use barrier::{Barrier, BarrierError, BrokenBarrier};
 pub use condition::{Condition, ConditionError, ConditionGuard};
 #[cfg(feature = "crash-points")]
 pub use crash::{crash_after, stay_alive};
@@ -31,7 +31,7 @@ pub use event::Event;
 pub use lock::{Lock, LockGuard, NotLocked, OwnerDied, TryLockError};
 pub use monitor::ShareError;
 pub use rlock::{NotOwner, RLock, RLockGuard, RLockTaskGuard};
-pub use semaphore::{BoundedSemaphore, NoPermit, OverRelease, Permit, Semaphore};
+pub use semaphore::{BoundedSemaphore, NoPermit, OverRelease, Permit, Semaphore, SemaphoreError};
 
 pub(crate) use bell::Bell;
 pub(crate) use crash::written;

@@ -25,21 +25,35 @@ pub struct Barrier {
 #[error("the barrier is broken: a party gave up, died or aborted")]
 pub struct BrokenBarrier;
 
+/// Why a barrier was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BarrierError {
+    /// So many parties cannot wait for each other.
+    #[error("a barrier for {asked} parties cannot be; allowed: 1 to {max}")]
+    Parties {
+        /// How many were asked for.
+        asked: u32,
+        /// The most that may be.
+        max: u32,
+    },
+    /// The memory for it was not to be had.
+    #[error("the barrier could not be made")]
+    Share(#[from] ShareError),
+}
+
 impl Barrier {
-    /// Makes a barrier for so many parties.
+    /// Makes a barrier for so many parties, 1 to 1024.
     ///
     /// # Errors
     ///
-    /// Returns [`ShareError::Memory`] for any error of the kernel.
-    ///
-    /// # Panics
-    ///
-    /// Panics unless there are 1 to 1024 parties.
-    pub fn new(parties: u32) -> Result<Self, ShareError> {
-        assert!(
-            (1..=PARTIES_MAX).contains(&parties),
-            "a barrier has 1 to {PARTIES_MAX} parties, and {parties} were asked for"
-        );
+    /// Returns [`BarrierError::Parties`] for any other number, and [`BarrierError::Share`] for any error
+    /// of the kernel.
+    pub fn new(parties: u32) -> Result<Self, BarrierError> {
+        if !(1..=PARTIES_MAX).contains(&parties) {
+            let (asked, max) = (parties, PARTIES_MAX);
+            return Err(BarrierError::Parties { asked, max });
+        }
         let monitor = Rounds::create(parties)?;
         Ok(Self { monitor })
     }
@@ -239,6 +253,17 @@ mod tests {
             of_round.sort_unstable();
             assert_eq!(of_round, [0, 1, 2, 3, 4]);
         }
+    }
+
+    #[test]
+    fn a_barrier_for_none_or_too_many_is_refused_with_what_is_allowed() {
+        for parties in [0, 1025] {
+            let error = Barrier::new(parties).unwrap_err().to_string();
+
+            let expected = format!("a barrier for {parties} parties cannot be; allowed: 1 to 1024");
+            assert_eq!(error, expected);
+        }
+        assert_eq!(Barrier::new(1024).unwrap().parties(), 1024);
     }
 
     #[test]

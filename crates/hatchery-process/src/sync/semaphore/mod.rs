@@ -45,6 +45,23 @@ pub struct Permit<'a> {
 #[error("all permits are held by others")]
 pub struct NoPermit;
 
+/// Why a semaphore was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SemaphoreError {
+    /// More permits than can be counted were asked for.
+    #[error("a semaphore with {asked} permits cannot be; allowed: 0 to {max}")]
+    TooManyPermits {
+        /// How many were asked for.
+        asked: u32,
+        /// The most that may be.
+        max: u32,
+    },
+    /// The memory for it was not to be had.
+    #[error("the semaphore could not be made")]
+    Share(#[from] ShareError),
+}
+
 /// More permits were released than there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a permit is released that nobody keeps, and there may be no more than {bound}")]
@@ -122,13 +139,10 @@ impl Semaphore {
     ///
     /// # Errors
     ///
-    /// Returns [`ShareError::Memory`] for any error of the kernel.
-    ///
-    /// # Panics
-    ///
-    /// Panics for more than 2³⁰ − 1 permits.
-    pub fn new(permits: u32) -> Result<Self, ShareError> {
-        check(permits);
+    /// Returns [`SemaphoreError::TooManyPermits`] for more than 2³⁰ − 1 permits, and
+    /// [`SemaphoreError::Share`] for any error of the kernel.
+    pub fn new(permits: u32) -> Result<Self, SemaphoreError> {
+        check(permits)?;
         let monitor = Accounts::create(permits)?;
         Ok(Self { monitor })
     }
@@ -155,13 +169,10 @@ impl BoundedSemaphore {
     ///
     /// # Errors
     ///
-    /// Returns [`ShareError::Memory`] for any error of the kernel.
-    ///
-    /// # Panics
-    ///
-    /// Panics for more than 2³⁰ − 1 permits.
-    pub fn new(permits: u32) -> Result<Self, ShareError> {
-        check(permits);
+    /// Returns [`SemaphoreError::TooManyPermits`] for more than 2³⁰ − 1 permits, and
+    /// [`SemaphoreError::Share`] for any error of the kernel.
+    pub fn new(permits: u32) -> Result<Self, SemaphoreError> {
+        check(permits)?;
         let monitor = Accounts::create(permits)?;
         let bound = permits;
         Ok(Self { monitor, bound })
@@ -203,11 +214,12 @@ impl Drop for Permit<'_> {
     }
 }
 
-fn check(permits: u32) {
-    assert!(
-        permits <= PERMITS_MAX,
-        "a semaphore has at most {PERMITS_MAX} permits, and {permits} were asked for"
-    );
+fn check(asked: u32) -> Result<(), SemaphoreError> {
+    let max = PERMITS_MAX;
+    if asked > max {
+        return Err(SemaphoreError::TooManyPermits { asked, max });
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -233,6 +245,17 @@ mod tests {
         semaphore.release().unwrap();
 
         assert_eq!(semaphore.value(), 3, "one more than at first");
+    }
+
+    #[test]
+    fn too_many_permits_are_refused_with_what_is_allowed() {
+        let plain = Semaphore::new(u32::MAX).unwrap_err();
+        let bounded = BoundedSemaphore::new(u32::MAX).unwrap_err();
+
+        let allowed = format!("allowed: 0 to {PERMITS_MAX}");
+        for error in [plain, bounded].map(|error| error.to_string()) {
+            assert!(error.ends_with(&allowed), "{error}");
+        }
     }
 
     #[test]
