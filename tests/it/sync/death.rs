@@ -1,5 +1,7 @@
 //! A process that is killed takes nothing with it that others wait for.
 
+use rustix::process::Signal;
+
 use super::{Locks, kill, sleeps};
 
 #[test]
@@ -124,4 +126,27 @@ fn nobody_passes_a_barrier_with_a_party_that_is_dead() {
 
     let comes = main.ask("comes", "barrier-ms 3000");
     assert!(comes.starts_with("error: the barrier is broken"), "{comes}");
+}
+
+#[test]
+fn nobody_sees_another_die_when_main_does() {
+    const WAITERS: u32 = 12;
+    let mut main = Locks::new(2 * WAITERS);
+    let owner = main.child("owner");
+    assert_eq!(main.ask("owner", "lock"), "locked");
+    // It would end by itself if it saw the end of its commands.
+    main.have_wait("owner", &owner, "barrier-wait");
+    for number in 0..WAITERS {
+        for command in ["barrier-wait", "lock"] {
+            let name = format!("{command}-{number}");
+            let child = main.child(&name);
+            main.have_wait(&name, &child, command);
+        }
+    }
+
+    // As Ctrl-C does, which reaches nobody else.
+    main.process().signal(Signal::INT);
+
+    assert_eq!(main.rest(), Vec::<String>::new());
+    assert_eq!(main.errors(), "");
 }

@@ -262,15 +262,21 @@ impl Server {
 
     /// Kills every child that is left, with the processes it may have started, and collects it.
     fn sweep(&self) {
-        for (&pid, child) in &self.children {
-            // Not yet collected, its id is still its own.
-            let _ended = kill_process_group(pid, Signal::KILL);
-            // It may not lead its group yet, or have left it.
-            let _ended = pidfd_send_signal(&child.pidfd, Signal::KILL);
-        }
+        // None is to run on when the first is dead: it would take that for an accident, and say so.
+        self.signal_all(Signal::STOP);
+        self.signal_all(Signal::KILL);
         for &pid in self.children.keys() {
             // Where nobody collects orphans they would stay as zombies.
             let _status = waitpid(Some(pid), WaitOptions::empty());
+        }
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        for (&pid, child) in &self.children {
+            // Not yet collected, its id is still its own.
+            let _ended = kill_process_group(pid, signal);
+            // It may not lead its group yet, or have left it.
+            let _ended = pidfd_send_signal(&child.pidfd, signal);
         }
     }
 }
