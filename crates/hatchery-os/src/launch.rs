@@ -2,7 +2,8 @@
 //!
 //! A process with one thread starts it by forking. One that has threads already starts it by
 //! executing its own file again, and there it takes over before `main` is reached: a function in
-//! the executable's list of initialisers looks for [`MARKER`] in the environment.
+//! the executable's list of initialisers looks for [`MARKER`] in the environment. A process that was
+//! forked can become a new one in the same way.
 #![expect(
     unsafe_code,
     reason = "descriptors nobody owns are closed, and a function runs before main"
@@ -19,7 +20,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::entry::{address_of, offset_of};
 use crate::fork::{Fork, ForkError, exit_now, fork};
 use crate::message;
-use crate::order::{OrderQueue, Orders, order_channel};
+use crate::order::{Order, OrderQueue, Orders, order_channel};
 
 /// The environment variable that tells a re-executed program what it is.
 const MARKER: &str = "HATCHERY_FORK_SERVER";
@@ -94,18 +95,48 @@ pub fn launch_forked(body: ForkServerBody) -> Result<Launched, LaunchError> {
 /// any other error of the kernel.
 pub fn launch_spawned(body: ForkServerBody) -> Result<Launched, LaunchError> {
     let (orders, queue) = order_channel()?;
-    let offset = offset_of(body as usize).to_le_bytes();
-    message::send(orders.raw(), &[IoSlice::new(&offset)], &[])?;
-    let child = Command::new("/proc/self/exe")
-        .arg0("hatchery-fork-server")
-        .env(MARKER, MARKER_VALUE)
-        .stdin(Stdio::from(queue.into_socket()))
-        .spawn()
-        .map_err(LaunchError::Exec)?;
+    let mut program = this_program("hatchery-fork-server", body, &orders, queue)?;
+    let child = program.spawn().map_err(LaunchError::Exec)?;
     let pid = Pid::from_child(&child);
     // The child has not been waited for, so its id cannot have passed to another process.
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from)?;
     Ok(Launched { orders, pidfd, pid })
+}
+
+/// Executes this program again in this process, to run `body` with `order` alone in its queue.
+///
+/// Nothing of this process remains but its id, its parent, its signal mask, its environment, and
+/// standard output and error. It returns only if that fails.
+pub fn relaunch(body: ForkServerBody, order: &Order) -> LaunchError {
+    let prepared = order_channel().and_then(|(orders, queue)| {
+        let program = this_program("hatchery-process", body, &orders, queue)?;
+        let mut functions = vec![order.entry];
+        functions.extend_from_slice(&order.start.functions);
+        let descriptors: Vec<_> = order.start.descriptors.iter().map(AsFd::as_fd).collect();
+        orders.send(&functions, &order.start.bytes, &descriptors)?;
+        Ok(program)
+    });
+    match prepared {
+        Ok(mut program) => LaunchError::Exec(program.exec()),
+        Err(error) => LaunchError::Os(error),
+    }
+}
+
+/// Prepares to execute this program again, as one that takes `queue` over and runs `body`.
+fn this_program(
+    name: &str,
+    body: ForkServerBody,
+    orders: &Orders,
+    queue: OrderQueue,
+) -> io::Result<Command> {
+    let offset = offset_of(body as usize).to_le_bytes();
+    message::send(orders.raw(), &[IoSlice::new(&offset)], &[])?;
+    let mut program = Command::new("/proc/self/exe");
+    program
+        .arg0(name)
+        .env(MARKER, MARKER_VALUE)
+        .stdin(Stdio::from(queue.into_socket()));
+    Ok(program)
 }
 
 /// Runs `body` with nothing open but its queue, and ends the process.

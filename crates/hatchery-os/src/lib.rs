@@ -21,7 +21,7 @@ pub use consumed::bytes_consumed;
 pub use entry::{Entry, Start};
 pub use fork::{Fork, ForkError, exit_now, fork, thread_count};
 pub use inherited::{InheritError, inherit_listener};
-pub use launch::{ForkServerBody, LaunchError, Launched, launch_forked, launch_spawned};
+pub use launch::{ForkServerBody, LaunchError, Launched, launch_forked, launch_spawned, relaunch};
 pub use message::{DESCRIPTORS_MAX, Received, RecvError, pair, recv, send};
 pub use order::{FUNCTIONS_MAX, Order, OrderError, OrderQueue, Orders, order_channel};
 pub use queued::bytes_queued;

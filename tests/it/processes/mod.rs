@@ -3,6 +3,7 @@
 mod children;
 mod ending;
 mod life;
+mod methods;
 mod pipes;
 mod results;
 

@@ -4,6 +4,7 @@
 //! was preloaded, and report how its children ended. This module is the main process's side of
 //! it: [`init`], [`start`], and starting it again when it has died. `server` is the other side.
 
+mod child;
 mod report;
 mod server;
 
@@ -18,7 +19,7 @@ use rustix::process::{WaitId, WaitIdOptions, getpid, set_child_subreaper, waitid
 
 use crate::child::{Child, StartError, Starting, wait_readable};
 
-pub(crate) use report::{Kind, Report, Request};
+pub(crate) use report::{Kind, Rebirth, Report, Request};
 
 /// How long the fork server may take to kill and collect its children.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
@@ -32,14 +33,15 @@ static IS_CHILD: AtomicBool = AtomicBool::new(false);
 /// What was preloaded in the fork server that started this process, for one of its own.
 static INHERITED: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
-/// How the fork server comes to be.
+/// How the fork server, or a process that it starts, comes to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum StartMethod {
-    /// By forking this process, which must have one thread. Fast, and shares memory.
+    /// By forking. Fast, and shares memory; the process that forks must have one thread.
     #[default]
     Fork,
-    /// By executing this program again: for programs and test harnesses that have threads.
+    /// By executing this program again, with nothing in memory: for a fork server of programs and test
+    /// harnesses that have threads, and for processes that are to see nothing preloaded.
     Spawn,
 }
 
@@ -65,6 +67,8 @@ pub struct Program<'a> {
     pub name: &'a str,
     /// The function to run.
     pub entry: Entry,
+    /// Whether the process is a fork of the fork server, or executes the program anew.
+    pub method: StartMethod,
     /// The serialised arguments.
     pub bytes: &'a [u8],
     /// The descriptors to pass, at most 30.
@@ -80,6 +84,7 @@ impl Program<'_> {
         Program {
             name,
             entry,
+            method: StartMethod::Fork,
             bytes: &[],
             descriptors: &[],
             functions: &[],
@@ -133,7 +138,8 @@ pub fn is_running() -> bool {
 ///
 /// The child has the signal dispositions of a fresh Rust program, an empty signal mask, a process
 /// group of its own, standard input from `/dev/null`, and no descriptor but standard output and
-/// error and those that are passed. It dies when this process does. A process that was itself
+/// error and those that are passed. Executed anew, it has the environment and not the arguments of this
+/// program. It dies when this process does. A process that was itself
 /// started so gets a fork server of its own at its first start: by fork while it has one thread, and
 /// by re-execution later.
 ///
@@ -155,7 +161,11 @@ pub fn start(program: Program<'_>) -> Result<Child, StartError> {
 ///
 /// As [`start`].
 pub fn begin(program: Program<'_>) -> Result<Starting, StartError> {
-    begin_request(program, Kind::Fork)
+    let kind = match program.method {
+        StartMethod::Fork => Kind::Fork,
+        StartMethod::Spawn => Kind::Spawn,
+    };
+    begin_request(program, kind)
 }
 
 /// Starts the fork server again if it has died; children of the dead one run on.

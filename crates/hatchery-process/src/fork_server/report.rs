@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Kind {
     /// Run it in a new process.
     Fork,
+    /// Run it in a new process that executes the program again.
+    Spawn,
     /// Run it in the fork server itself.
     Preload,
 }
@@ -25,6 +27,18 @@ impl Request<'_> {
         let request = Request { kind, name, bytes };
         postcard::to_stdvec(&request).expect("a request holds nothing that cannot be serialised")
     }
+}
+
+/// The payload of the order that a process gives to itself when it executes the program again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Rebirth<'a> {
+    pub(crate) name: &'a str,
+    /// The fork server.
+    pub(crate) parent: i32,
+    /// The main process.
+    pub(crate) keeper: i32,
+    #[serde(with = "serde_bytes")]
+    pub(crate) bytes: &'a [u8],
 }
 
 /// What the fork server says about one order, each as a message of its own.

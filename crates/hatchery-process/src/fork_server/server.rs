@@ -12,8 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hatchery_os::{
-    Entry, Fork, Order, OrderError, OrderQueue, RecvError, Start, exit_now, follow_parent, fork,
-    reset_signals,
+    Entry, Fork, Order, OrderError, OrderQueue, RecvError, Start, fork, reset_signals,
 };
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -25,15 +24,10 @@ use rustix::process::{
     set_parent_process_death_signal, setpgid, wait, waitid, waitpid,
 };
 
-use super::{Kind, Report, Request, mark_as_child, remember_preload};
+use super::child::{ChildTask, NOT_SET_UP};
+use super::{Kind, Report, Request, remember_preload};
 use crate::child::wait_status;
 use crate::identity;
-
-/// The exit code of a child whose function panicked, as Rust's own `main` has it.
-const PANICKED: u8 = 101;
-
-/// The exit code of a child that could not be set up.
-const NOT_SET_UP: u8 = 71;
 
 /// The most of a reason that is reported; the other side has room for little more.
 const REASON_BYTES_MAX: usize = 2048;
@@ -97,18 +91,7 @@ enum Next {
     /// The main process is gone.
     End,
     /// This is a child that was just forked.
-    BeChild(ChildTask),
-}
-
-/// What a child does, and whose it is.
-struct ChildTask {
-    name: Option<CString>,
-    entry: Entry,
-    start: Start,
-    /// Where it says that it runs.
-    report: OwnedFd,
-    parent: Pid,
-    keeper: Pid,
+    BeChild(ChildTask, Kind),
 }
 
 impl Server {
@@ -149,10 +132,13 @@ impl Server {
                         self.sweep();
                         return Ok(());
                     }
-                    Next::BeChild(task) => {
+                    Next::BeChild(task, kind) => {
                         // Nothing of the fork server's stays open in its child.
                         drop(self);
-                        task.run()
+                        match kind {
+                            Kind::Spawn => task.run_anew(),
+                            _ => task.run(),
+                        }
                     }
                 }
             }
@@ -175,8 +161,8 @@ impl Server {
         loop {
             match self.queue.recv() {
                 Ok(order) => {
-                    if let Some(task) = self.carry_out(order) {
-                        return Next::BeChild(task);
+                    if let Some((task, kind)) = self.carry_out(order) {
+                        return Next::BeChild(task, kind);
                     }
                 }
                 Err(OrderError::Recv(RecvError::Empty)) => return Next::Serve,
@@ -188,7 +174,7 @@ impl Server {
     }
 
     /// Returns a task in a child that was forked for it, and `None` in the fork server.
-    fn carry_out(&mut self, order: Order) -> Option<ChildTask> {
+    fn carry_out(&mut self, order: Order) -> Option<(ChildTask, Kind)> {
         let Order { entry, mut start } = order;
         if start.descriptors.is_empty() {
             return None;
@@ -198,8 +184,8 @@ impl Server {
             fail(&report, "the order cannot be decoded");
             return None;
         };
-        // All that can be is done before the fork: each page that a child touches is copied for it.
-        let (kind, name) = (request.kind, CString::new(request.name).ok());
+        // One with a zero in it is none.
+        let (kind, name) = (request.kind, CString::new(request.name).unwrap_or_default());
         start.bytes = request.bytes.to_vec();
         if kind == Kind::Preload {
             preload(entry, start, &report);
@@ -211,14 +197,15 @@ impl Server {
         match fork() {
             Ok(Fork::Child) => {
                 identity::reset();
-                return Some(ChildTask {
+                let task = ChildTask {
                     name,
                     entry,
                     start,
                     report,
                     parent,
                     keeper: self.main_pid,
-                });
+                };
+                return Some((task, kind));
             }
             Ok(Fork::Parent(pidfd, pid)) => {
                 self.children.insert(pid, Running { pidfd, report });
@@ -281,45 +268,6 @@ impl Server {
     }
 }
 
-impl ChildTask {
-    /// Sets the child up, runs its function, and ends the process.
-    fn run(self) -> ! {
-        if let Some(name) = &self.name {
-            let _unnamed = rustix::thread::set_name(name);
-        }
-        let is_set_up = setpgid(None, None).is_ok()
-            && SigSet::empty().thread_set_mask().is_ok()
-            && follow_parent(self.parent, self.keeper).is_ok();
-        if !is_set_up {
-            exit_now(NOT_SET_UP);
-        }
-        if let Err(error) = say_started(&self.report) {
-            // Nobody would know of it: better none.
-            fail(&self.report, &error.to_string());
-            exit_now(NOT_SET_UP);
-        }
-        drop(self.report);
-        mark_as_child();
-        let (entry, start) = (self.entry, self.start);
-        let code = catch_unwind(move || entry.run(start)).unwrap_or(PANICKED);
-        let _closed = io::stdout().flush();
-        exit_now(code)
-    }
-}
-
-/// Tells whoever ordered this child that it runs.
-///
-/// The child says so itself: the fork server may be killed as soon as it has forked, and then the
-/// main process has a child that it must know of.
-fn say_started(report: &OwnedFd) -> io::Result<()> {
-    let pid = getpid();
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    let started = Report::Started {
-        pid: pid.as_raw_nonzero().get(),
-    };
-    tell(report, &started, &[pidfd.as_fd()])
-}
-
 fn preload(entry: Entry, start: Start, report: &OwnedFd) {
     // While it runs nobody watches the main process, so the kernel must.
     let _unwatched = set_parent_process_death_signal(Some(Signal::KILL));
@@ -354,12 +302,16 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
         .unwrap_or("a value that is not text")
 }
 
-fn fail(report: &OwnedFd, reason: &str) {
+pub(super) fn fail(report: &OwnedFd, reason: &str) {
     let reason = reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned();
     let _unheard = tell(report, &Report::Failed { reason }, &[]);
 }
 
-fn tell(report: &OwnedFd, message: &Report, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub(super) fn tell(
+    report: &OwnedFd,
+    message: &Report,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let bytes = message.encode();
     match hatchery_os::send(report, &[IoSlice::new(&bytes)], descriptors) {
         // Whoever asked has gone since; then nobody wants to know.

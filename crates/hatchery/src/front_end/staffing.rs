@@ -81,11 +81,10 @@ impl FrontEnd {
         }
         let bytes = start.encode();
         let starting = begin(Program {
-            name: &format!("hatchery-{}", seat.0),
-            entry: self.plan.body.entry,
             bytes: &bytes,
             descriptors: &descriptors,
             functions: &self.plan.body.functions(),
+            ..Program::new(&format!("hatchery-{}", seat.0), self.plan.body.entry)
         })?;
         drop(descriptors);
         tokio::spawn(follow(starting, key, self.events_sender.clone()));

@@ -28,6 +28,7 @@ pub struct ProcessBuilder<A, R> {
     arguments: A,
     name: Option<String>,
     is_daemon: bool,
+    method: StartMethod,
     result: PhantomData<fn() -> R>,
 }
 
@@ -45,6 +46,7 @@ where
             arguments,
             name: None,
             is_daemon: false,
+            method: StartMethod::default(),
             result: PhantomData,
         }
     }
@@ -68,6 +70,20 @@ where
     /// It is no daemon, and the normal end of the program waits for it.
     pub fn daemon(&mut self, is_daemon: bool) -> &mut Self {
         self.is_daemon = is_daemon;
+        self
+    }
+
+    /// Chooses whether the process is a fork of the fork server, or executes the program anew.
+    ///
+    /// A fork is faster, and sees what was [preloaded](crate::preload) and all else that is in the fork
+    /// server's memory. Executed anew it has a memory of its own: statics are as in a fresh program,
+    /// nothing is preloaded, and its environment is that of the fork server. `main` runs in neither.
+    ///
+    /// # Default
+    ///
+    /// [`StartMethod::Fork`].
+    pub fn start_method(&mut self, method: StartMethod) -> &mut Self {
+        self.method = method;
         self
     }
 
@@ -130,6 +146,7 @@ where
         Ok(Launch {
             name,
             is_daemon: self.is_daemon,
+            method: self.method,
             bytes,
             results,
             theirs,
@@ -143,6 +160,7 @@ where
 struct Launch {
     name: String,
     is_daemon: bool,
+    method: StartMethod,
     bytes: Vec<u8>,
     results: Packets,
     /// The child's end of the channel for its result.
@@ -163,6 +181,7 @@ impl Launch {
         start(Program {
             name: &self.name,
             entry,
+            method: self.method,
             bytes: &self.bytes,
             descriptors: &descriptors,
             functions: &[],
