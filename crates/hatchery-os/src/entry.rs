@@ -10,8 +10,11 @@
 )]
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
+
+use crate::order::OrderQueue;
 
 /// What a process is given when it starts to run an [`Entry`].
 #[derive(Debug, Default)]
@@ -22,6 +25,8 @@ pub struct Start {
     pub descriptors: Vec<OwnedFd>,
     /// The functions that were passed, in the order in which they were sent.
     pub functions: Vec<Entry>,
+    /// By which further functions will come, if one was passed.
+    pub orders: Option<OrderQueue>,
 }
 
 /// A function item, or a closure that captures nothing, that can be run in another process.
@@ -69,6 +74,21 @@ impl Entry {
         let address = address_of(offset) as *const ();
         // SAFETY: by this function's contract the address is that of a `fn(Start) -> u8`.
         Self(unsafe { std::mem::transmute::<*const (), fn(Start) -> u8>(address) })
+    }
+}
+
+/// Two entries are equal if they are the same code.
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.offset() == other.offset()
+    }
+}
+
+impl Eq for Entry {}
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.offset().hash(state);
     }
 }
 

@@ -98,6 +98,18 @@ pub fn send(
     Ok(())
 }
 
+/// Sends one message without descriptors, and never waits for room.
+///
+/// # Errors
+///
+/// As [`send`].
+pub(crate) fn try_send(socket: impl AsFd, bytes: &[IoSlice<'_>]) -> io::Result<()> {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    let mut control = SendAncillaryBuffer::default();
+    rustix::io::retry_on_intr(|| rustix::net::sendmsg(&socket, bytes, &mut control, flags))?;
+    Ok(())
+}
+
 /// Receives one message into `buffer`, and appends its descriptors to `descriptors`.
 ///
 /// # Errors

@@ -22,9 +22,14 @@ const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// How many functions an order may carry: the one to run, and those passed to it.
 pub const FUNCTIONS_MAX: usize = 4;
 
-/// What every order starts with: a mark, where its payload is, how many functions there are, and
-/// room for their offsets.
+/// What every order starts with: a mark, where its payload is, how many functions there are,
+/// whether a queue comes with it, and room for their offsets.
 const HEADER_BYTES: usize = 8 + FUNCTIONS_MAX * 8;
+
+/// Where these are in it.
+const PLACE_AT: usize = 4;
+const COUNT_AT: usize = 5;
+const HAS_QUEUE_AT: usize = 6;
 
 /// The mark of this version of the format.
 const MARK: [u8; 4] = *b"Hor1";
@@ -101,6 +106,38 @@ impl Orders {
         bytes: &[u8],
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
+        self.send_header(header(functions), bytes, descriptors)
+    }
+
+    /// As [`Orders::send`], and passes a queue too, which counts as a descriptor.
+    ///
+    /// # Errors
+    ///
+    /// As [`Orders::send`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Orders::send`].
+    pub fn send_with_queue(
+        &self,
+        functions: &[Entry],
+        bytes: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        queue: &OrderQueue,
+    ) -> io::Result<()> {
+        let mut header = header(functions);
+        header[HAS_QUEUE_AT] = 1;
+        let mut descriptors = descriptors.to_vec();
+        descriptors.push(queue.as_fd());
+        self.send_header(header, bytes, &descriptors)
+    }
+
+    fn send_header(
+        &self,
+        mut header: [u8; HEADER_BYTES],
+        bytes: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
         if descriptors.len() >= DESCRIPTORS_MAX {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -112,7 +149,7 @@ impl Orders {
             ));
         }
         if bytes.len() <= INLINE_BYTES_MAX {
-            let header = header(INLINE, functions);
+            header[PLACE_AT] = INLINE;
             let parts = [IoSlice::new(&header), IoSlice::new(bytes)];
             return message::send(&self.0, &parts, descriptors);
         }
@@ -120,8 +157,23 @@ impl Orders {
         write_all(&payload, bytes)?;
         let mut descriptors = descriptors.to_vec();
         descriptors.push(payload.as_fd());
-        let header = header(IN_MEMFD, functions);
+        header[PLACE_AT] = IN_MEMFD;
         message::send(&self.0, &[IoSlice::new(&header)], &descriptors)
+    }
+
+    /// Sends a short order, or says that the channel is full.
+    ///
+    /// # Errors
+    ///
+    /// Returns `WouldBlock` if it is, and otherwise what [`Orders::send`] does.
+    ///
+    /// # Panics
+    ///
+    /// As [`Orders::send`], and for more than 64 KiB.
+    pub fn try_send(&self, functions: &[Entry], bytes: &[u8]) -> io::Result<()> {
+        assert!(bytes.len() <= INLINE_BYTES_MAX, "it is a short order");
+        let header = header(functions);
+        message::try_send(&self.0, &[IoSlice::new(&header), IoSlice::new(bytes)])
     }
 
     pub(crate) fn raw(&self) -> &OwnedFd {
@@ -139,7 +191,7 @@ impl OrderQueue {
         let mut descriptors = Vec::new();
         let received = message::recv(&self.socket, &mut self.buffer, &mut descriptors)?;
         let message = &self.buffer[..received.len];
-        let (place, offsets) = parse_header(message).ok_or(OrderError::Malformed)?;
+        let (place, has_queue, offsets) = parse_header(message).ok_or(OrderError::Malformed)?;
         if received.descriptors_lost {
             return Err(OrderError::Malformed);
         }
@@ -150,6 +202,12 @@ impl OrderQueue {
                 read_all(&payload).map_err(OrderError::Payload)?
             }
             _ => return Err(OrderError::Malformed),
+        };
+        let orders = if has_queue {
+            // It is one: the other end of this channel passes nothing else here.
+            Some(Self::adopt(descriptors.pop().ok_or(OrderError::Malformed)?))
+        } else {
+            None
         };
         let mut functions = offsets.into_iter().map(|offset| {
             // SAFETY: an `OrderQueue` is one end of `order_channel`, whose other end sends nothing
@@ -164,6 +222,7 @@ impl OrderQueue {
                 bytes,
                 descriptors,
                 functions,
+                orders,
             },
         })
     }
@@ -188,7 +247,7 @@ impl AsFd for OrderQueue {
     }
 }
 
-fn header(place: u8, functions: &[Entry]) -> [u8; HEADER_BYTES] {
+fn header(functions: &[Entry]) -> [u8; HEADER_BYTES] {
     let count = functions.len();
     assert!(
         (1..=FUNCTIONS_MAX).contains(&count),
@@ -196,18 +255,17 @@ fn header(place: u8, functions: &[Entry]) -> [u8; HEADER_BYTES] {
     );
     let mut header = [0; HEADER_BYTES];
     header[..4].copy_from_slice(&MARK);
-    header[4] = place;
-    header[5] = u8::try_from(count).expect("the count was just checked");
+    header[COUNT_AT] = u8::try_from(count).expect("the count was just checked");
     for (room, function) in header[8..].chunks_exact_mut(8).zip(functions) {
         room.copy_from_slice(&function.offset().to_le_bytes());
     }
     header
 }
 
-/// Reads where the payload is, and the offsets of the functions.
-fn parse_header(message: &[u8]) -> Option<(u8, Vec<u64>)> {
+/// Reads where the payload is, whether there is a queue, and the offsets of the functions.
+fn parse_header(message: &[u8]) -> Option<(u8, bool, Vec<u64>)> {
     let (header, _) = message.split_first_chunk::<HEADER_BYTES>()?;
-    let count = usize::from(header[5]);
+    let count = usize::from(header[COUNT_AT]);
     if header[..4] != MARK || count > FUNCTIONS_MAX {
         return None;
     }
@@ -215,7 +273,8 @@ fn parse_header(message: &[u8]) -> Option<(u8, Vec<u64>)> {
     let offsets = offsets[..count]
         .iter()
         .map(|bytes| u64::from_le_bytes(*bytes));
-    Some((header[4], offsets.collect()))
+    let has_queue = header[HAS_QUEUE_AT] != 0;
+    Some((header[PLACE_AT], has_queue, offsets.collect()))
 }
 
 fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
