@@ -16,6 +16,7 @@ mod preload;
 mod readiness;
 mod ring;
 mod sync;
+mod tasks;
 mod values;
 mod worker;
 
@@ -44,6 +45,12 @@ pub use sync::{
 };
 #[cfg(feature = "crash-points")]
 pub use sync::{crash_after, stay_alive};
+pub use tasks::{
+    Doorbell, Leader, ReceivedTask, ResultKind, ResultWatch, RunningTask, Scribbled,
+    TASK_LIGHT_BYTES_MAX, TASKS_AHEAD_MAX, TaskBell, TaskContent, TaskEnd, TaskFate, TaskFunction,
+    TaskFunctions, TaskPutError, TaskReceiveError, TaskReceiver, TaskResult, TaskSendError,
+    TaskSender,
+};
 pub use values::{
     AccessError, Array, ArrayGuard, AtomicInteger, AtomicPrimitive, AtomicValue, OutOfBounds,
     Plain, SharedMemory, SharedMemoryError, Value, ValueGuard,

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hatchery_os::{Entry, LaunchError, Launched, launch_forked, launch_spawned};
+use hatchery_os::{Entry, LaunchError, Launched, OrderQueue, launch_forked, launch_spawned};
 use rustix::process::{WaitId, WaitIdOptions, getpid, set_child_subreaper, waitid};
 
 use crate::child::{Child, StartError, Starting, wait_readable};
@@ -165,7 +165,15 @@ pub fn begin(program: Program<'_>) -> Result<Starting, StartError> {
         StartMethod::Fork => Kind::Fork,
         StartMethod::Spawn => Kind::Spawn,
     };
-    begin_request(program, kind)
+    begin_request(program, kind, None)
+}
+
+/// As [`begin`], and gives the process a queue by which it will get functions.
+pub(crate) fn begin_with_orders(
+    program: Program<'_>,
+    orders: &OrderQueue,
+) -> Result<Starting, StartError> {
+    begin_request(program, Kind::Fork, Some(orders))
 }
 
 /// Starts the fork server again if it has died; children of the dead one run on.
@@ -210,7 +218,7 @@ pub fn fork_server_pidfd() -> Result<OwnedFd, StartError> {
 
 /// Runs `entry` in the fork server, now and whenever there is a new one.
 pub(crate) fn run_in_fork_server(entry: Entry) -> Result<(), StartError> {
-    begin_request(Program::new("preload", entry), Kind::Preload)?.finish_preload()?;
+    begin_request(Program::new("preload", entry), Kind::Preload, None)?.finish_preload()?;
     if let Some(server) = lock().as_mut() {
         server.preloads.push(entry);
     }
@@ -246,16 +254,20 @@ fn inherited() -> MutexGuard<'static, Vec<Entry>> {
     INHERITED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn begin_request(program: Program<'_>, kind: Kind) -> Result<Starting, StartError> {
+fn begin_request(
+    program: Program<'_>,
+    kind: Kind,
+    orders: Option<&OrderQueue>,
+) -> Result<Starting, StartError> {
     if is_child() && !is_running() {
         init_in_child()?;
     }
     let mut server = lock();
     let server = server.as_mut().ok_or(StartError::NotInitialised)?;
-    match server.send(program, kind) {
+    match server.send(program, kind, orders) {
         Err(StartError::ForkServerLost) => {
             server.revive()?;
-            server.send(program, kind)
+            server.send(program, kind, orders)
         }
         outcome => outcome,
     }
@@ -300,19 +312,28 @@ impl ForkServer {
     fn preload_all(&self) -> Result<(), StartError> {
         for &entry in &self.preloads {
             let program = Program::new("preload", entry);
-            self.send(program, Kind::Preload)?.finish_preload()?;
+            self.send(program, Kind::Preload, None)?.finish_preload()?;
         }
         Ok(())
     }
 
-    fn send(&self, program: Program<'_>, kind: Kind) -> Result<Starting, StartError> {
+    fn send(
+        &self,
+        program: Program<'_>,
+        kind: Kind,
+        orders: Option<&OrderQueue>,
+    ) -> Result<Starting, StartError> {
         let (report, theirs) = hatchery_os::pair().map_err(StartError::Os)?;
         let bytes = Request::encode(kind, program.name, program.bytes);
         let mut descriptors = vec![theirs.as_fd()];
         descriptors.extend_from_slice(program.descriptors);
         let mut functions = vec![program.entry];
         functions.extend_from_slice(program.functions);
-        let sent = self.launched.orders.send(&functions, &bytes, &descriptors);
+        let server = &self.launched.orders;
+        let sent = match orders {
+            Some(queue) => server.send_with_queue(&functions, &bytes, &descriptors, queue),
+            None => server.send(&functions, &bytes, &descriptors),
+        };
         match sent {
             Ok(()) => Ok(Starting::new(report)),
             Err(error) if is_gone(&error) => Err(StartError::ForkServerLost),

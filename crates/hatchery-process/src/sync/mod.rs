@@ -39,7 +39,7 @@ pub(crate) use monitor::{Acquired, Entered, HasClaims, Member, Monitor};
 pub(crate) use object::shared_object;
 pub(crate) use spin::Patience;
 pub(crate) use wait::{ALL, Attempt, Look, Wake, wait_async, wait_until, wake};
-pub(crate) use word::{get, put};
+pub(crate) use word::{Word, get, put};
 
 #[cfg(test)]
 mod tests {
