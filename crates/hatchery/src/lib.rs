@@ -18,6 +18,7 @@ pub mod guide;
 mod log;
 mod manager;
 mod pipe;
+mod pool;
 mod process;
 mod queue;
 mod runtime;

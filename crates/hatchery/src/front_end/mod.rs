@@ -45,7 +45,7 @@ use self::complaints::Complaints;
 use self::crew::CrewMember;
 use self::listener::BindOptions;
 use self::queue::WaitQueue;
-use self::restart::Restarts;
+pub(crate) use self::restart::{FAILED_STARTS_MAX, Restarts, Verdict};
 use self::roster::{Limits, Roster, STALLED_AFTER, Seat};
 use crate::config::{Overload, Scheduling};
 use crate::error::{Error, Result, with_causes};

@@ -1,0 +1,3 @@
+//! Pools of worker processes that run functions of this program.
+
+mod schedule;
