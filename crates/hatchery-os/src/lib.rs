@@ -14,6 +14,7 @@ mod message;
 mod order;
 mod queued;
 mod scheduling;
+mod sealed;
 mod shared;
 mod signal;
 
@@ -26,5 +27,6 @@ pub use message::{DESCRIPTORS_MAX, Received, RecvError, pair, recv, send};
 pub use order::{FUNCTIONS_MAX, Order, OrderError, OrderQueue, Orders, order_channel};
 pub use queued::bytes_queued;
 pub use scheduling::schedule_as_batch;
+pub use sealed::SealedMemory;
 pub use shared::{Layout, MapError, SharedMemory};
 pub use signal::{SetParentError, follow_parent, reset_signals};
