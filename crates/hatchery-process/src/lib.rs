@@ -26,7 +26,7 @@ pub use fork_server::{
     InitError, Program, StartMethod, begin, end, ensure_running, fork_server_pidfd, init,
     init_with, is_child, is_running, start,
 };
-pub use hatchery_os::{DESCRIPTORS_MAX, Entry, Start};
+pub use hatchery_os::{DESCRIPTORS_MAX, Entry, MapError, SealedMemory, Start};
 pub use ledger::{LedgerError, LedgerEvent, LedgerReader, LedgerWriter};
 pub use packets::{
     MESSAGE_BYTES_MAX, Outgoing, PacketQueue, PacketRecvError, PacketSendError, Packets,

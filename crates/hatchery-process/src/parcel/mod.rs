@@ -55,8 +55,23 @@ impl Parcel {
     /// [`ParcelError::TooManyDescriptors`] for more than [`Parcel::DESCRIPTORS_MAX`] of them, and
     /// [`ParcelError::Os`] if one cannot be duplicated.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, ParcelError> {
+        let mut bytes = Vec::new();
+        let descriptors = Self::encode_into(value, &mut bytes)?;
+        Ok(Self { bytes, descriptors })
+    }
+
+    /// Encodes `value` over what `buffer` held, and returns duplicates of the descriptors in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Parcel::encode`]; the buffer may have lost its memory then.
+    pub fn encode_into<T: Serialize + ?Sized>(
+        value: &T,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Vec<OwnedFd>, ParcelError> {
+        buffer.clear();
         let open = OpenTable::new(Table::Packing(Packing::default()));
-        let encoded = postcard::to_stdvec(value);
+        let encoded = postcard::to_extend(value, std::mem::take(buffer));
         let Table::Packing(packing) = open.close() else {
             unreachable!("a table keeps its kind")
         };
@@ -69,11 +84,8 @@ impl Parcel {
                 max: Self::DESCRIPTORS_MAX,
             });
         }
-        let bytes = encoded.map_err(|error| ParcelError::Encode(error.to_string()))?;
-        Ok(Self {
-            bytes,
-            descriptors: packing.descriptors,
-        })
+        *buffer = encoded.map_err(|error| ParcelError::Encode(error.to_string()))?;
+        Ok(packing.descriptors)
     }
 
     /// Decodes the value; descriptors that it does not take are closed.
@@ -84,6 +96,18 @@ impl Parcel {
     /// descriptor that it names is there.
     pub fn decode<T: DeserializeOwned>(self) -> Result<T, ParcelError> {
         decode(&self.bytes, self.descriptors)
+    }
+
+    /// Decodes a value whose bytes and descriptors are not together.
+    ///
+    /// # Errors
+    ///
+    /// As [`Parcel::decode`].
+    pub fn decode_parts<T: DeserializeOwned>(
+        bytes: &[u8],
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<T, ParcelError> {
+        decode(bytes, descriptors)
     }
 
     /// Decodes the value with duplicates of the descriptors, so that this can be done again.
