@@ -23,7 +23,9 @@ mod process;
 mod queue;
 mod runtime;
 mod server;
+mod shared_buffer;
 mod signals;
+pub mod task;
 mod watch;
 mod worker;
 
@@ -65,6 +67,7 @@ pub use queue::{
 };
 pub use runtime::{Outcome, init, init_with, run_blocking_main, run_main};
 pub use server::{FromSocket, Ready, Server, ServerBuilder, SocketKind};
+pub use shared_buffer::SharedBuffer;
 pub use worker::{
     BlockingConnection, Connection, ConnectionGuard, ConnectionInfo, Incoming, Worker,
 };

@@ -1,10 +1,8 @@
 //! What a process does around the function that it was started for.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::io::{self, Write};
-use std::panic::{self, AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hatchery_process::{Outgoing, Packets, Parcel, Start};
 use serde::de::DeserializeOwned;
@@ -12,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::current::{self, Identity};
 use super::finish_children;
+use super::panics::{PanicNote, note_panics};
 
 /// The exit code of a process whose function returned.
 pub(super) const RETURNED: u8 = 0;
@@ -49,14 +48,6 @@ pub(super) enum Outcome<R> {
     ResultLost(String),
 }
 
-thread_local! {
-    /// Where this thread panicked last.
-    static PANIC_LOCATION: Cell<Option<String>> = const { Cell::new(None) };
-}
-
-/// Whether the place of a panic is being noted, also by the process that this one was forked from.
-static NOTES_PANICS: AtomicBool = AtomicBool::new(false);
-
 /// Runs `function` as the whole of a process, and returns the exit code.
 pub(super) fn run<F, A, R>(function: F, start: Start) -> u8
 where
@@ -80,11 +71,16 @@ where
         }
     };
     drop(results);
+    wind_up();
+    code
+}
+
+/// Does what a process has to do when it has nothing else to do any more.
+pub(crate) fn wind_up() {
     // Nothing that was printed is to be lost if this is killed while it waits.
     let _closed = io::stdout().flush();
     finish_children();
     hatchery_process::end();
-    code
 }
 
 /// Makes this process the one that it was started as.
@@ -134,24 +130,6 @@ fn tell(results: &Packets, outcome: &Outcome<()>) {
 }
 
 fn panicked<R>(panic: &(dyn Any + Send)) -> Outcome<R> {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Outcome::Panicked {
-        message: text.unwrap_or("a value that is not text").to_owned(),
-        location: PANIC_LOCATION
-            .take()
-            .unwrap_or_else(|| "an unknown place".to_owned()),
-    }
-}
-
-/// Has every panic note its place, besides what was done about it before.
-fn note_panics() {
-    if NOTES_PANICS.swap(true, Ordering::Relaxed) {
-        return;
-    }
-    let previous = panic::take_hook();
-    panic::set_hook(Box::new(move |panic| {
-        PANIC_LOCATION.set(panic.location().map(ToString::to_string));
-        previous(panic);
-    }));
+    let PanicNote { message, location } = PanicNote::new(panic);
+    Outcome::Panicked { message, location }
 }

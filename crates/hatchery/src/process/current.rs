@@ -9,6 +9,7 @@ use hatchery_process::wait_for_any;
 
 use super::body::Opening;
 use super::registry;
+use crate::pool::worker::context;
 
 /// The name of a process that no other one of the program started.
 const MAIN: &str = "main";
@@ -21,7 +22,7 @@ static IDENTITY: RwLock<Option<&'static Identity>> = RwLock::new(None);
 
 /// What a process is told of itself and its parent.
 #[derive(Debug)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     name: String,
     is_daemon: bool,
     parent: Parent,
@@ -35,6 +36,19 @@ struct Parent {
 }
 
 impl Identity {
+    /// Describes a worker of a pool, which the pool ends.
+    pub(crate) fn of_worker(name: &str, parent: (&str, u32), pidfd: OwnedFd) -> Self {
+        Self {
+            name: name.to_owned(),
+            is_daemon: true,
+            parent: Parent {
+                name: parent.0.to_owned(),
+                pid: parent.1,
+                pidfd,
+            },
+        }
+    }
+
     pub(super) fn new(opening: &Opening<'_>, pidfd: OwnedFd) -> Self {
         Self {
             name: opening.name.to_owned(),
@@ -49,8 +63,9 @@ impl Identity {
 }
 
 /// Makes this process the child that it was started as.
-pub(super) fn become_child(identity: Identity) {
+pub(crate) fn become_child(identity: Identity) {
     registry::start_anew();
+    context::clear();
     let identity: &'static Identity = Box::leak(Box::new(identity));
     *IDENTITY.write().unwrap_or_else(PoisonError::into_inner) = Some(identity);
 }
