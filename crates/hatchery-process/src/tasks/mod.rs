@@ -18,6 +18,8 @@ mod functions;
 mod lane;
 mod receiver;
 mod sender;
+#[cfg(test)]
+mod tests;
 mod tray;
 
 pub use doorbell::{Doorbell, Leader};
@@ -26,6 +28,11 @@ pub use receiver::{ReceivedTask, TaskBell, TaskPutError, TaskReceiveError, TaskR
 pub use sender::{
     ResultWatch, RunningTask, TaskContent, TaskEnd, TaskFate, TaskResult, TaskSendError, TaskSender,
 };
+
+#[cfg(test)]
+pub(crate) use berth::{Berth, Fenced};
+#[cfg(test)]
+pub(crate) use tray::{Slot, State, Wide};
 
 /// How many tasks may be sent to a worker ahead of their results.
 pub const TASKS_AHEAD_MAX: usize = 1024;

@@ -223,6 +223,12 @@ impl TaskReceiver {
         Ok(())
     }
 
+    /// Takes another task for the one that runs, as a worker out of its mind.
+    #[cfg(test)]
+    pub(super) fn pretend(&mut self, seq: u64) {
+        self.seq = seq;
+    }
+
     /// Begins with a task that was taken out of its lane, unless the main process took it back.
     fn begin(
         &mut self,

@@ -128,6 +128,25 @@ impl TaskEnd {
         };
         begin_with_orders(program, &self.orders)
     }
+
+    /// What a process would be started with, for one that is a thread.
+    #[cfg(test)]
+    pub(super) fn into_start(self) -> hatchery_os::Start {
+        let descriptors = [
+            self.desk.as_fd(),
+            self.doorbell.as_fd(),
+            self.packets.as_fd(),
+        ];
+        let descriptors = descriptors.map(|descriptor| {
+            let duplicate = descriptor.try_clone_to_owned();
+            duplicate.expect("a test has descriptors left")
+        });
+        hatchery_os::Start {
+            descriptors: descriptors.into(),
+            orders: Some(self.orders),
+            ..Default::default()
+        }
+    }
 }
 
 impl TaskSender {
@@ -375,7 +394,7 @@ impl TaskSender {
 
 /// Tells whether a worker has put something, without its [`TaskSender`].
 #[derive(Clone, Debug)]
-pub struct ResultWatch(Desk);
+pub struct ResultWatch(pub(super) Desk);
 
 impl ResultWatch {
     /// Whether there is something that was not taken, at this moment.

@@ -4,8 +4,10 @@
 //! wake-up that is lost is a thread that waits for ever, which loom reports as a deadlock.
 
 mod bell;
+mod berth;
 mod locking;
 mod permits;
+mod tray;
 mod waiting;
 
 use loom::sync::atomic::{AtomicU32, Ordering};
