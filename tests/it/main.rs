@@ -11,4 +11,5 @@ mod queues;
 mod server;
 mod support;
 mod sync;
+mod tasks;
 mod tidy;
