@@ -56,6 +56,13 @@ pub use pipe::{
     AsyncPipeEnd, AsyncPipeReceiver, AsyncPipeSender, PipeEnd, PipeReceiver, PipeRecvError,
     PipeSendError, PipeSender, direction, one_way_pipe, pipe,
 };
+#[cfg(feature = "tower")]
+pub use pool::PoolService;
+pub use pool::{
+    AsyncTaskStream, Imap, ImapStream, ImapUnordered, Pool, PoolBuilder, PoolJoinTimeout,
+    PoolShutdownError, PoolStartError, PoolStats, Priority, ResizeError, Spread, Submitter,
+    TaskBuilder, TaskError, TaskHandle, TaskStream, TrySubmitError, WorkerStats,
+};
 pub use process::{
     ChildError, ChildResult, CloseError, CurrentProcess, IntoArguments, JoinError, ParentProcess,
     Process, ProcessBuilder, ProcessHandle, SpawnError, Waitable, WakeSource, active_children,

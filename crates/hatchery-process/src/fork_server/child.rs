@@ -92,6 +92,8 @@ impl ChildTask {
                 bytes,
                 descriptors,
                 functions: self.start.functions,
+                // Only who is forked can be given functions later.
+                orders: None,
             },
         }
     }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process;
 
 use hatchery_process::{
-    Child, Entry, Packets, Parcel, ParcelError, Program, Start, StartError, StartMethod,
+    Child, Entry, InitError, Packets, Parcel, ParcelError, Program, Start, StartError, StartMethod,
 };
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use serde::Serialize;
@@ -204,4 +204,18 @@ fn fork_server_outside_of_runtime() -> Result<(), SpawnError> {
     }
     let started = hatchery_process::init_with(StartMethod::Spawn);
     started.map_err(|error| SpawnError::Os(io::Error::other(error)))
+}
+
+/// Starts a child's own fork server, by forking if the child has one thread and is outside of tokio.
+pub(crate) fn prepare_fork_server() -> io::Result<()> {
+    if !hatchery_process::is_child() || hatchery_process::is_running() {
+        return Ok(());
+    }
+    let is_inside = tokio::runtime::Handle::try_current().is_ok();
+    let forked = (!is_inside).then(|| hatchery_process::init_with(StartMethod::Fork));
+    let started = match forked {
+        Some(Err(InitError::Threads(_))) | None => hatchery_process::init_with(StartMethod::Spawn),
+        Some(outcome) => outcome,
+    };
+    started.map_err(io::Error::other)
 }

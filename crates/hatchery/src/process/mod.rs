@@ -19,6 +19,7 @@ mod waiting;
 pub use arguments::IntoArguments;
 pub(crate) use body::wind_up;
 pub use builder::ProcessBuilder;
+pub(crate) use builder::prepare_fork_server;
 pub use current::{CurrentProcess, ParentProcess, current_process, parent_process};
 pub(crate) use current::{Identity, become_child};
 pub use error::{CloseError, JoinError, SpawnError};

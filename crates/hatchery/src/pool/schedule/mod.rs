@@ -129,10 +129,6 @@ impl<P> Schedule<P> {
         }
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     pub(crate) fn open_lane(&mut self) -> LaneId {
         self.lanes.open()
     }
@@ -151,6 +147,7 @@ impl<P> Schedule<P> {
         self.seats().map(|(_, seat)| seat.sent.len()).sum()
     }
 
+    #[cfg(test)]
     /// How many tasks are kept, also those that are over.
     pub(crate) fn kept(&self) -> usize {
         self.tasks.len()
@@ -162,6 +159,7 @@ impl<P> Schedule<P> {
         max.saturating_sub(self.waiting + self.reserved)
     }
 
+    #[cfg(any(test, feature = "tower"))]
     /// Keeps room for a task, if there is any.
     pub(crate) fn reserve(&mut self) -> bool {
         let has_room = self.room() > 0;
@@ -169,6 +167,7 @@ impl<P> Schedule<P> {
         has_room
     }
 
+    #[cfg(any(test, feature = "tower"))]
     /// Gives up room that was kept.
     pub(crate) fn unreserve(&mut self) {
         self.reserved -= 1;
@@ -188,12 +187,27 @@ impl<P> Schedule<P> {
         id
     }
 
+    /// Adds a task that is over already.
+    pub(crate) fn submit_over(&mut self, lane: LaneId, payload: P) -> TaskId {
+        let id = self
+            .tasks
+            .insert(Task::new(lane, &TaskOptions::default(), payload));
+        self.end(id);
+        id
+    }
+
     pub(crate) fn task(&self, id: TaskId) -> Option<&Task<P>> {
         self.tasks.get(id)
     }
 
     pub(crate) fn task_mut(&mut self, id: TaskId) -> Option<&mut Task<P>> {
         self.tasks.get_mut(id)
+    }
+
+    /// Lists the tasks that were submitted through a lane and are not forgotten.
+    pub(crate) fn tasks_of(&self, lane: LaneId) -> Vec<TaskId> {
+        let tasks = self.tasks.iter().filter(|(_, task)| task.lane == lane);
+        tasks.map(|(id, _)| id).collect()
     }
 
     /// Forgets a task that is over.
@@ -274,8 +288,38 @@ impl<P> Schedule<P> {
         }
     }
 
-    /// Notes that a task could not be sent at all: it is over.
+    /// Notes that there was no room for a task; it waits again, and others for that room.
+    pub(crate) fn unsent(&mut self, sending: Sending) {
+        self.undo(sending);
+        if let Some(seat) = self.seat_mut(sending.worker) {
+            seat.is_full = true;
+        }
+        self.wait_again(sending.task);
+    }
+
+    /// Has all workers be tried again that had no room.
+    pub(crate) fn try_all_again(&mut self) {
+        for seat in self.seats.iter_mut().flatten() {
+            seat.is_full = false;
+        }
+    }
+
+    /// Notes that a task can never be sent: it is over.
     pub(crate) fn unsendable(&mut self, sending: Sending) {
+        self.undo(sending);
+        self.end(sending.task);
+    }
+
+    /// Takes back the last task that [`Schedule::next`] gave, and its number with it.
+    fn undo(&mut self, sending: Sending) {
+        self.unsend(sending);
+        if let Some(seat) = self.seat_mut(sending.worker) {
+            seat.next_seq = sending.seq;
+        }
+    }
+
+    /// Notes that a task was taken back before it had begun, and is over.
+    pub(crate) fn withdrawn(&mut self, sending: Sending) {
         if self.unsend(sending) {
             self.end(sending.task);
         }
@@ -298,6 +342,7 @@ impl<P> Schedule<P> {
             return Err(Impossible);
         }
         seat.sent.pop_front();
+        seat.is_full = false;
         seat.done += 1;
         seat.window.note(run_time);
         Ok((task, self.end_sent(task)))
@@ -333,6 +378,27 @@ impl<P> Schedule<P> {
                 .get_or_insert(Stopping { why, until });
             self.timed += usize::from(!was_timed);
         }
+    }
+
+    /// The shortest time limit that any task has had.
+    pub(crate) fn timeout_min(&self) -> Option<Duration> {
+        self.timeout_min
+    }
+
+    /// Who has a task, and under which number.
+    pub(crate) fn place_of(&self, id: TaskId) -> Option<(WorkerId, u64)> {
+        match self.tasks.get(id)?.phase {
+            Phase::Sent { worker, seq } => Some((worker, seq)),
+            _ => None,
+        }
+    }
+
+    /// The task that a worker can be at work on, if it has this number.
+    pub(crate) fn running(&self, worker: WorkerId, seq: u64) -> Option<TaskId> {
+        let first = self.seat(worker)?.sent.front();
+        first
+            .filter(|&&(first, _)| first == seq)
+            .map(|&(_, task)| task)
     }
 
     /// Whether time matters to any task that was sent.

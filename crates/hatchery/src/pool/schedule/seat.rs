@@ -22,6 +22,11 @@ const AVERAGED: u32 = 8;
 pub(crate) struct WorkerId(pub(super) u32);
 
 impl WorkerId {
+    /// The worker of this number.
+    pub(crate) fn of(index: usize) -> Self {
+        Self(u32::try_from(index).expect("there are fewer workers than that"))
+    }
+
     /// The number, to keep things of the worker by.
     pub(crate) fn index(self) -> usize {
         self.0 as usize
@@ -58,6 +63,8 @@ pub(super) struct Seat {
     pub(super) window: Window,
     /// Since when it has nothing to do.
     pub(super) idle_since: Option<Instant>,
+    /// Whether what is sent to it has no room until it has done more.
+    pub(super) is_full: bool,
     /// Whether the next task is one for its place, if there is one.
     pub(super) prefers_keyed: bool,
 }
@@ -73,6 +80,7 @@ impl Seat {
             done: 0,
             window: Window::default(),
             idle_since: None,
+            is_full: false,
             prefers_keyed: true,
         }
     }

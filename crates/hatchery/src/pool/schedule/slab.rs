@@ -68,6 +68,7 @@ impl<T> Slab<T> {
         }
     }
 
+    #[cfg(test)]
     /// How many values there are.
     pub(crate) fn len(&self) -> usize {
         self.entries.len() - self.free.len as usize
@@ -97,6 +98,14 @@ impl<T> Slab<T> {
             index,
             generation: 0,
         }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (TaskId, &T)> {
+        let entries = (0..).zip(&self.entries);
+        entries.filter_map(|(index, entry)| {
+            let generation = entry.generation;
+            Some((TaskId { index, generation }, entry.value.as_ref()?))
+        })
     }
 
     pub(crate) fn get(&self, id: TaskId) -> Option<&T> {

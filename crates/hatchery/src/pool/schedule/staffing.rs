@@ -97,13 +97,14 @@ impl<P> Schedule<P> {
         if self.staff.not_before.is_some_and(|time| time > now) {
             return None;
         }
+        self.staff.not_before = None;
         let place = (0..self.staff.places.len()).find(|&place| self.is_wanted(place))?;
         let free = self.seats.iter().position(Option::is_none);
         let index = free.unwrap_or_else(|| {
             self.seats.push(None);
             self.seats.len() - 1
         });
-        let worker = WorkerId(u32::try_from(index).expect("there are fewer workers than that"));
+        let worker = WorkerId::of(index);
         self.seats[index] = Some(Seat::new(place));
         let place = &mut self.staff.places[place];
         match place.worker {
@@ -119,9 +120,10 @@ impl<P> Schedule<P> {
         self.staff.not_before.filter(|_| is_any)
     }
 
-    /// Whether the caller should ask for starts.
+    /// Whether a worker is to be started, and nothing speaks against doing that now.
     pub(crate) fn wants_start(&self) -> bool {
-        (0..self.staff.places.len()).any(|place| self.is_wanted(place))
+        self.staff.not_before.is_none()
+            && (0..self.staff.places.len()).any(|place| self.is_wanted(place))
     }
 
     fn is_wanted(&self, index: usize) -> bool {
@@ -291,11 +293,6 @@ impl<P> Schedule<P> {
         self.staff.is_closing = true;
     }
 
-    /// Whether the pool was closed.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.staff.is_closing
-    }
-
     /// Whether the pool was closed and nothing is left of it.
     pub(crate) fn is_over(&self) -> bool {
         self.staff.is_closing && self.waiting == 0 && self.seats().next().is_none()
@@ -303,7 +300,7 @@ impl<P> Schedule<P> {
 
     /// Lists the workers that are to be told to end, each once.
     pub(crate) fn leaving(&mut self) -> Vec<WorkerId> {
-        if self.staff.is_closing && self.waiting == 0 && self.outstanding() == 0 {
+        if self.is_done() {
             let all: Vec<WorkerId> = self.seats().map(|(id, _)| id).collect();
             for worker in all {
                 self.retire(worker);
@@ -320,6 +317,21 @@ impl<P> Schedule<P> {
             }
         }
         leaving
+    }
+
+    /// Whether there is a worker that is to be told to end.
+    pub(crate) fn has_leaving(&self) -> bool {
+        let is_done = self.is_done();
+        self.seats().any(|(_, seat)| match seat.stage {
+            Stage::Retiring => seat.sent.is_empty(),
+            Stage::Leaving => false,
+            Stage::Starting | Stage::Standby | Stage::Ready => is_done,
+        })
+    }
+
+    /// Whether no task is left and none will come.
+    fn is_done(&self) -> bool {
+        self.staff.is_closing && self.waiting == 0 && self.outstanding() == 0
     }
 
     /// Lists all workers.
@@ -346,7 +358,7 @@ impl<P> Schedule<P> {
     }
 
     pub(super) fn has_room(&self, seat: &Seat) -> bool {
-        seat.stage == Stage::Ready && seat.outstanding() < self.window(seat)
+        seat.stage == Stage::Ready && !seat.is_full && seat.outstanding() < self.window(seat)
     }
 
     /// The worker that has the least of those that have room.

@@ -207,7 +207,7 @@ impl World {
             StopStep::Nothing => {}
             StopStep::Revoke(sending) => {
                 if self.take_back(sending) {
-                    self.schedule.unsendable(sending);
+                    self.schedule.withdrawn(sending);
                     self.over(id);
                 } else {
                     let until = self.now + Duration::from_millis(2);
@@ -309,11 +309,18 @@ impl World {
             assert!(former.is_none(), "a name is given to one worker at a time");
         }
         while let Some(sending) = self.schedule.next() {
+            if self.dice.one_in(20) {
+                self.schedule.unsent(sending);
+                continue;
+            }
             let worker = self.workers.get_mut(&sending.worker).unwrap();
             assert!(worker.is_ready && !worker.is_told_to_end && !worker.is_condemned);
             worker.taken += 1;
             assert!(self.tasks_max.is_none_or(|max| worker.taken <= max));
             worker.has.push_back(sending);
+        }
+        if self.dice.one_in(4) {
+            self.schedule.try_all_again();
         }
         for id in self.schedule.leaving() {
             let worker = self.workers.get_mut(&id).unwrap();
