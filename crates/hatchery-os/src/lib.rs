@@ -29,4 +29,4 @@ pub use queued::bytes_queued;
 pub use scheduling::schedule_as_batch;
 pub use sealed::SealedMemory;
 pub use shared::{Layout, MapError, SharedMemory};
-pub use signal::{SetParentError, follow_parent, reset_signals};
+pub use signal::{SetParentError, follow_parent, note_signal, reset_signals, take_noted};

@@ -1,4 +1,4 @@
-//! Signals as a child starts with them, and dying with one's parent.
+//! Signals as a child starts with them, dying with one's parent, and signals that must not be lost.
 #![expect(
     unsafe_code,
     reason = "signal dispositions are set by libc calls, and the handler runs in signal context"
@@ -7,12 +7,18 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
-use rustix::process::{Pid, getppid};
+use rustix::process::{Pid, Signal, getppid};
 
 /// The process that may inherit this one when the fork server dies.
 static KEEPER: AtomicI32 = AtomicI32::new(0);
+
+/// The signals that have come since they were asked for, one bit each.
+static NOTED: AtomicU64 = AtomicU64::new(0);
+
+/// The signals that are noted, one bit each.
+static IS_NOTING: AtomicU64 = AtomicU64::new(0);
 
 /// Why a child could not be tied to its parent.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +46,8 @@ pub fn reset_signals() -> io::Result<()> {
     for signal in 1..=libc::SIGRTMAX() {
         reset(signal);
     }
+    IS_NOTING.store(0, Ordering::Relaxed);
+    NOTED.store(0, Ordering::Relaxed);
     dispose(libc::SIGPIPE, libc::SIG_IGN)?;
     dispose(parent_signal(), on_parent_death as *const () as usize)?;
     unblock_all()
@@ -69,6 +77,44 @@ pub fn follow_parent(parent: Pid, keeper: Pid) -> Result<(), SetParentError> {
     Ok(())
 }
 
+/// Has every `signal` noted from now on, instead of ending this process; false if it has a handler
+/// of somebody else's.
+///
+/// Who installs a handler later must call the one that was there. Libraries that do so may lose a signal that
+/// comes while they install theirs; here none is lost.
+///
+/// # Errors
+///
+/// Returns the error of `sigaction(2)`, for example for `SIGKILL`.
+pub fn note_signal(signal: Signal) -> io::Result<bool> {
+    let bit = bit(signal);
+    if IS_NOTING.load(Ordering::Relaxed) & bit != 0 {
+        return Ok(true);
+    }
+    let present = disposition(signal.as_raw())?;
+    if present != libc::SIG_DFL && present != libc::SIG_IGN {
+        return Ok(false);
+    }
+    dispose(signal.as_raw(), on_noted as *const () as usize)?;
+    IS_NOTING.fetch_or(bit, Ordering::Relaxed);
+    Ok(true)
+}
+
+/// Whether `signal` has come since this was asked last, if it is [noted](note_signal).
+pub fn take_noted(signal: Signal) -> bool {
+    let bit = bit(signal);
+    NOTED.fetch_and(!bit, Ordering::Relaxed) & bit != 0
+}
+
+fn bit(signal: Signal) -> u64 {
+    // Signals are numbered from 1 to 64.
+    1 << (signal.as_raw() - 1)
+}
+
+extern "C" fn on_noted(signal: libc::c_int) {
+    NOTED.fetch_or(1 << (signal - 1), Ordering::Relaxed);
+}
+
 /// The signal by which the kernel tells of the parent's death: rarely used, and nobody's habit.
 fn parent_signal() -> libc::c_int {
     libc::SIGRTMAX() - 1
@@ -94,13 +140,26 @@ fn reset(signal: libc::c_int) {
     let _refused = dispose(signal, libc::SIG_DFL);
 }
 
+/// The handler of `signal`, or what stands for one.
+fn disposition(signal: libc::c_int) -> io::Result<libc::sighandler_t> {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: no new action is given, and `action` is room for the present one.
+    let outcome = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
+    if outcome != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it was zeroed, which is a value, and the call filled it.
+    let action = unsafe { action.assume_init() };
+    Ok(action.sa_sigaction)
+}
+
 fn dispose(signal: libc::c_int, handler: libc::sighandler_t) -> io::Result<()> {
     // SAFETY: `sigaction` is a C struct of integers and an optional pointer: zero is a value.
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     action.sa_sigaction = handler;
     action.sa_flags = libc::SA_RESTART;
-    // SAFETY: `action` is a live struct, the old one is not asked for, and the only handler that
-    // this module installs is async-signal-safe.
+    // SAFETY: `action` is a live struct, the old one is not asked for, and the handlers that this
+    // module installs are async-signal-safe.
     let outcome = unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
     if outcome != 0 {
         return Err(io::Error::last_os_error());
@@ -118,4 +177,33 @@ fn unblock_all() -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{getpid, kill_process};
+
+    use super::*;
+
+    #[test]
+    fn a_signal_that_is_noted_is_told_once() {
+        assert!(note_signal(Signal::USR2).unwrap());
+        assert!(!take_noted(Signal::USR2));
+
+        kill_process(getpid(), Signal::USR2).unwrap();
+
+        while !take_noted(Signal::USR2) {
+            std::thread::yield_now();
+        }
+        assert!(!take_noted(Signal::USR2));
+        assert!(note_signal(Signal::USR2).unwrap(), "it still is");
+    }
+
+    #[test]
+    fn a_signal_that_somebody_handles_is_left_alone() {
+        dispose(libc::SIGWINCH, on_parent_death as *const () as usize).unwrap();
+
+        assert!(!note_signal(Signal::WINCH).unwrap());
+        assert!(note_signal(Signal::KILL).is_err());
+    }
 }
