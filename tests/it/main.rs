@@ -6,6 +6,7 @@ mod examples;
 mod fork_server;
 mod holes;
 mod manager;
+mod pool;
 mod processes;
 mod queues;
 mod server;

@@ -37,6 +37,41 @@ fn zombies(main: &Fixture) -> Vec<Process> {
 }
 
 #[test]
+fn the_task_whose_worker_is_killed_is_lost_and_the_pool_goes_on() {
+    check("task-killed");
+}
+
+#[test]
+fn the_task_that_ends_its_worker_is_lost_with_the_exit_code() {
+    check("task-exits");
+}
+
+#[test]
+fn the_task_that_panics_says_so_and_its_worker_lives_on() {
+    check("task-panics");
+}
+
+#[test]
+fn the_task_whose_result_does_not_get_through_fails_and_later_ones_run() {
+    check("task-result");
+}
+
+#[test]
+fn an_idle_worker_that_is_killed_is_replaced_and_later_tasks_run() {
+    check("idle-worker");
+}
+
+#[test]
+fn a_pool_that_is_terminated_at_work_returns_in_time_and_every_task_has_an_error() {
+    check("terminated");
+}
+
+#[test]
+fn of_nine_tasks_one_loses_its_worker_and_the_others_succeed() {
+    check("one-of-nine");
+}
+
+#[test]
 fn after_a_reader_was_killed_inside_a_get_the_next_get_works() {
     check("reader");
 }

@@ -79,9 +79,9 @@ impl State {
             })
             .collect();
         workers.sort_by_key(|worker| worker.index);
-        let running = workers.iter().filter(|worker| worker.tasks > 0).count();
+        let running = self.running();
         PoolStats {
-            queued: self.unfinished() - running,
+            queued: self.unfinished().saturating_sub(running),
             running,
             done: self.counts.done,
             failed: self.counts.failed,

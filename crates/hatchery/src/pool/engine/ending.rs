@@ -123,6 +123,12 @@ impl State {
         true
     }
 
+    /// How many tasks run, as the workers say.
+    pub(in crate::pool) fn running(&self) -> usize {
+        let hands = self.hands.iter().flatten();
+        hands.filter(|hand| hand.sender.running().is_some()).count()
+    }
+
     pub(in crate::pool) fn pid(&self, worker: WorkerId) -> Option<u32> {
         self.hands.get(worker.index())?.as_ref().map(Hand::pid)
     }

@@ -109,13 +109,13 @@ impl Engine {
     }
 
     fn start_worker(&self, worker: WorkerId, place: usize) {
-        match self.launch(place) {
-            Ok((sender, child)) => self.turn(|state| state.hire(worker, Hand::new(sender, child))),
-            Err(error) => {
-                self.turn(|state| state.not_started(worker, error));
-                self.tell_news();
-            }
-        }
+        let launched = self.launch(place);
+        self.turn(|state| match launched {
+            Ok((sender, child)) => state.hire(worker, Hand::new(sender, child)),
+            Err(error) => state.not_started(worker, error),
+        });
+        // Those who wait are to watch this worker as well.
+        self.tell_news();
     }
 
     /// Starts the process of a worker.
@@ -179,7 +179,7 @@ impl State {
         let idle = self.schedule.retire_idle(now);
         let leaving = self.see_off(now);
         let mut starts = Vec::new();
-        while let Some(worker) = self.schedule.to_start(now) {
+        while let Some(worker) = self.schedule.next_start(now) {
             let place = self.schedule.worker(worker).map_or(0, |view| view.place);
             starts.push((worker, place));
         }
@@ -315,10 +315,10 @@ impl State {
         let (task, content) = match lost {
             Lost::Again(_) => return,
             Lost::Stopped(task, why) => (task, stopped(why)),
-            Lost::Lost(task) | Lost::Quarantined(task, _) if is_terminated => {
+            Lost::Unknown(task) | Lost::Quarantined(task, _) if is_terminated => {
                 (task, Content::failed(TaskError::PoolClosed))
             }
-            Lost::Lost(task) => (task, Content::failed(why(task))),
+            Lost::Unknown(task) => (task, Content::failed(why(task))),
             Lost::Quarantined(task, kills) => {
                 (task, Content::failed(TaskError::Quarantined { kills }))
             }

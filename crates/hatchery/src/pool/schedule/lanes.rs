@@ -131,8 +131,8 @@ impl Lanes {
         self.taken = self.taken.wrapping_add(1);
         let place = match filled.next_back() {
             // Lower ones take the odd turn, the lowest every other of those.
-            Some(lowest) if self.taken % (2 * TURNS) == 0 => lowest,
-            Some(lowest) if self.taken % TURNS == 0 => {
+            Some(lowest) if self.taken.is_multiple_of(2 * TURNS) => lowest,
+            Some(lowest) if self.taken.is_multiple_of(TURNS) => {
                 let between = (highest + 1..lowest).find(|&place| !self.levels[place].is_empty());
                 between.unwrap_or(lowest)
             }

@@ -85,7 +85,7 @@ pub(crate) enum Lost {
     /// It is over: it was being stopped.
     Stopped(TaskId, Stop),
     /// It is over: it is not known how far it got.
-    Lost(TaskId),
+    Unknown(TaskId),
     /// It is over: it has lost all the workers that it may, so many.
     Quarantined(TaskId, u32),
     /// It is run once more.
@@ -486,14 +486,14 @@ impl<P> Schedule<P> {
             return Lost::Stopped(id, why);
         }
         let Some(task) = self.tasks.get_mut(id) else {
-            return Lost::Lost(id);
+            return Lost::Unknown(id);
         };
         if task
             .extras
             .as_ref()
             .is_none_or(|extras| extras.retries == 0)
         {
-            return Lost::Lost(id);
+            return Lost::Unknown(id);
         }
         let extras = task.extras_mut();
         extras.kills += 1;

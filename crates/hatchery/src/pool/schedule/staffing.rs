@@ -93,7 +93,7 @@ impl Staff {
 
 impl<P> Schedule<P> {
     /// Picks a place for which a worker is to be started now, and counts the worker as starting.
-    pub(crate) fn to_start(&mut self, now: Instant) -> Option<WorkerId> {
+    pub(crate) fn next_start(&mut self, now: Instant) -> Option<WorkerId> {
         if self.staff.not_before.is_some_and(|time| time > now) {
             return None;
         }

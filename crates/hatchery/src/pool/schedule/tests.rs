@@ -65,7 +65,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         let workers_min = 1 + usize::try_from(dice.throw(3)).unwrap();
-        let queue_max = dice.one_in(2).then(|| 20);
+        let queue_max = dice.one_in(2).then_some(20);
         let tasks_max = dice
             .one_in(3)
             .then(|| 1 + u32::try_from(dice.throw(6)).unwrap());
@@ -259,7 +259,7 @@ impl World {
         for lost in self.schedule.lost(id, end, |seq| Some(seq) == running) {
             match lost {
                 Lost::Again(task) => assert!(self.fates[&task].retries > 0),
-                Lost::Stopped(task, _) | Lost::Lost(task) => self.over(task),
+                Lost::Stopped(task, _) | Lost::Unknown(task) => self.over(task),
                 Lost::Quarantined(task, kills) => {
                     assert_eq!(kills, self.fates[&task].retries + 1);
                     self.over(task);
@@ -304,7 +304,7 @@ impl World {
 
     /// Does what the schedule says.
     fn act(&mut self) {
-        while let Some(id) = self.schedule.to_start(self.now) {
+        while let Some(id) = self.schedule.next_start(self.now) {
             let former = self.workers.insert(id, Worker::default());
             assert!(former.is_none(), "a name is given to one worker at a time");
         }
@@ -395,7 +395,7 @@ fn schedule(workers: usize) -> Schedule<()> {
 
 fn staffed(workers: usize) -> (Schedule<()>, LaneId) {
     let mut schedule = schedule(workers);
-    while let Some(worker) = schedule.to_start(Instant::now()) {
+    while let Some(worker) = schedule.next_start(Instant::now()) {
         schedule.ready(worker);
     }
     let lane = schedule.open_lane();
@@ -419,8 +419,8 @@ fn of_a_lost_worker_only_the_task_that_it_had_begun_is_lost() {
 
     let lost = schedule.lost(sent[0].worker, killed(), |seq| seq == sent[0].seq);
 
-    assert_eq!(lost, [Lost::Lost(ids[0])]);
-    let worker = schedule.to_start(Instant::now()).unwrap();
+    assert_eq!(lost, [Lost::Unknown(ids[0])]);
+    let worker = schedule.next_start(Instant::now()).unwrap();
     schedule.ready(worker);
     let again: Vec<TaskId> = std::iter::from_fn(|| schedule.next())
         .map(|sent| sent.task)
@@ -440,7 +440,7 @@ fn a_task_that_may_be_run_again_is_quarantined_when_it_has_lost_too_many() {
     let outcomes = [(); 2].map(|()| {
         let sent = schedule.next().unwrap();
         let lost = schedule.lost(sent.worker, killed(), |_| true);
-        let worker = schedule.to_start(Instant::now()).unwrap();
+        let worker = schedule.next_start(Instant::now()).unwrap();
         schedule.ready(worker);
         lost
     });
@@ -482,7 +482,7 @@ fn tasks_of_one_key_go_to_one_place_and_wait_for_it() {
 
     schedule.lost(first.worker, killed(), |_| true);
     assert_eq!(schedule.next(), None);
-    let successor = schedule.to_start(Instant::now()).unwrap();
+    let successor = schedule.next_start(Instant::now()).unwrap();
     schedule.ready(successor);
 
     let next = schedule.next().unwrap();
@@ -499,7 +499,7 @@ fn a_worker_that_has_had_its_tasks_is_replaced_by_one_that_is_ready() {
         let sent = schedule.next().unwrap();
         assert_eq!(sent.worker, first);
         schedule.returned(first, sent.seq, Duration::ZERO).unwrap();
-        if let Some(successor) = schedule.to_start(Instant::now()) {
+        if let Some(successor) = schedule.next_start(Instant::now()) {
             assert_eq!(count, 2, "early enough, and once");
             schedule.ready(successor);
         }
