@@ -1,7 +1,7 @@
 //! The schedule in a world of workers that do as they like, in many random orders.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::*;
 
