@@ -94,12 +94,21 @@ impl<W: Fenced> Berth<'_, W> {
 impl Berth<'_, AtomicU32> {
     /// Sleeps until somebody rings or the deadline has come.
     pub(super) fn sleep(&self, deadline: Option<Instant>) {
+        self.sleep_as(ASLEEP, deadline);
+    }
+
+    /// Lets time pass, as one who looks, until somebody rings in spite of that.
+    pub(super) fn nap(&self, deadline: Instant) {
+        self.sleep_as(LOOKING, Some(deadline));
+    }
+
+    fn sleep_as(&self, seen: u32, deadline: Option<Instant>) {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
             return;
         }
         let left = left.map(timespec);
-        let outcome = futex::wait(self.0, futex::Flags::empty(), ASLEEP, left.as_ref());
+        let outcome = futex::wait(self.0, futex::Flags::empty(), seen, left.as_ref());
         debug_assert!(
             matches!(
                 outcome,

@@ -24,6 +24,8 @@ impl TaskFunction {
 pub struct TaskFunctions {
     entries: Vec<Entry>,
     indices: HashMap<Entry, u32>,
+    /// The one that was asked for last, which mostly is the next, too.
+    last: Option<TaskFunction>,
 }
 
 impl TaskFunctions {
@@ -32,12 +34,17 @@ impl TaskFunctions {
     /// The entry is run in a worker before the first task of this function, with nothing, and is to
     /// make the function known there.
     pub fn add(&mut self, entry: Entry) -> TaskFunction {
+        if let Some(last) = self.last.filter(|last| last.entry == entry) {
+            return last;
+        }
         let next = u32::try_from(self.entries.len()).expect("a program has fewer functions");
         let index = *self.indices.entry(entry).or_insert(next);
         if index == next {
             self.entries.push(entry);
         }
-        TaskFunction { index, entry }
+        let function = TaskFunction { index, entry };
+        self.last = Some(function);
+        function
     }
 
     /// Returns the function of this number.

@@ -12,21 +12,22 @@ use crate::process::PanicNote;
 const TAKEN_AT_ONCE: usize = 512;
 
 impl State {
-    /// Takes what workers have put, and sends them what there is for them.
-    pub(in crate::pool) fn drain(&mut self) {
-        for index in 0..self.hands.len() {
-            self.drain_some(index, TAKEN_AT_ONCE);
-        }
+    /// Takes what workers have put, and sends them what there is for them; returns how much it was.
+    pub(in crate::pool) fn drain(&mut self) -> usize {
+        let taken = (0..self.hands.len())
+            .map(|index| self.drain_some(index, TAKEN_AT_ONCE))
+            .sum();
         self.fill();
+        taken
     }
 
     /// Takes all that a worker has put.
     pub(super) fn drain_all(&mut self, worker: WorkerId) {
-        while self.drain_some(worker.index(), TAKEN_AT_ONCE) {}
+        while self.drain_some(worker.index(), TAKEN_AT_ONCE) == TAKEN_AT_ONCE {}
     }
 
-    /// Takes at most so many results of a worker; true if there may be more.
-    fn drain_some(&mut self, index: usize, max: usize) -> bool {
+    /// Takes at most so many results of a worker; returns how many there were.
+    fn drain_some(&mut self, index: usize, max: usize) -> usize {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut taken = 0;
         while taken < max {
@@ -55,7 +56,7 @@ impl State {
             // It may wait for room.
             hand.is_owed_wake = true;
         }
-        taken == max
+        taken
     }
 
     /// Takes in what a worker has put; false if no worker of this program puts that.

@@ -45,6 +45,9 @@ impl Items {
     pub(super) const GRANTED_AT_ONCE: u32 = 64;
 }
 
+/// A submitter that is faster than the workers takes results, too, once in so many tasks.
+const SUBMITTED_BETWEEN: usize = 64;
+
 impl Engine {
     /// Takes a task if there is room; otherwise the arguments stay where they are.
     pub(in crate::pool) fn try_submit(
@@ -54,7 +57,11 @@ impl Engine {
     ) -> Result<TaskId, Refusal> {
         self.turn(|state| {
             let id = state.admit(job, content)?;
-            state.fill();
+            if state.schedule.waiting() % SUBMITTED_BETWEEN == SUBMITTED_BETWEEN - 1 {
+                state.drain();
+            } else {
+                state.fill();
+            }
             Ok(id)
         })
     }

@@ -17,6 +17,12 @@ use super::{Engine, State, is_past};
 /// The longest sleep before a look, for the sake of what nobody could tell of.
 const NAP: Duration = Duration::from_millis(50);
 
+/// So many results at once say that they come faster than the pump can be woken for each.
+const MANY: usize = 32;
+
+/// How long the pump lets results gather then.
+const SHORT: Duration = Duration::from_micros(50);
+
 /// What a thread is to do that has not got yet what it waits for.
 enum Step<T> {
     Done(Option<T>),
@@ -156,16 +162,20 @@ impl Engine {
     pub(super) fn pump(&self) {
         loop {
             let seen = self.news.load(Ordering::SeqCst);
-            let (is_over, is_idle, watches) = self.turn(|state| {
+            let (is_over, is_idle, taken, watches) = self.turn(|state| {
                 state.schedule.try_all_again();
-                state.drain();
+                let taken = state.drain();
                 let is_idle = state.schedule.outstanding() == 0 && state.schedule.waiting() == 0;
-                (state.is_over(), is_idle, Arc::clone(&state.watches))
+                (state.is_over(), is_idle, taken, Arc::clone(&state.watches))
             });
             if is_over {
                 return;
             }
             let deadline = (!is_idle).then(|| Instant::now() + NAP);
+            if taken >= MANY {
+                self.doorbell.nap_as_pump(SHORT);
+                continue;
+            }
             self.doorbell.wait_as_pump(deadline, || {
                 watches.iter().any(ResultWatch::has_results)
                     || self.news.load(Ordering::SeqCst) != seen
