@@ -4,7 +4,7 @@
 //! cargo run --example pool_crash
 //! ```
 //!
-//! Look at what becomes of each task, and that all the good ones between them have their results.
+//! Look at what becomes of each task, after two seconds also of the one that hangs, and that all the good ones between them have their results.
 //!
 //! With Python's `Pool` the result of a task whose worker died never comes, and with its
 //! `ProcessPoolExecutor` all tasks that wait fail with it. Here a dead worker is replaced, and only the task
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Args::parse();
     let pool = Pool::builder()
         .workers(2)
-        .task_timeout(Duration::from_millis(300))
+        .task_timeout(Duration::from_secs(2))
         .stop_grace(Duration::from_millis(50))
         .build()?;
     let deeds = [
@@ -92,10 +92,15 @@ fn tell(result: Result<Result<u64, String>, TaskError>) -> String {
         Ok(Ok(square)) => format!("returned {square}"),
         Ok(Err(reason)) => format!("failed by itself: {reason}"),
         Err(TaskError::TaskPanicked { message, .. }) => format!("panicked: {message}"),
-        Err(TaskError::WorkerLost { exit: Some(code), .. }) => {
+        Err(TaskError::WorkerLost {
+            exit: Some(code), ..
+        }) => {
             format!("has ended its worker with exit code {code}")
         }
-        Err(TaskError::WorkerLost { signal: Some(signal), .. }) => {
+        Err(TaskError::WorkerLost {
+            signal: Some(signal),
+            ..
+        }) => {
             format!("has lost its worker to signal {signal}")
         }
         Err(error) => error.to_string(),

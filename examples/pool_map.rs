@@ -76,7 +76,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(by_pool, alone, "both count the same words");
     let most = by_pool.iter().max_by_key(|(word, count)| (**count, *word));
     let (word, times) = most.ok_or("there are no words")?;
-    println!("{} words, most often {word:?}: {times}", by_pool.values().sum::<u64>());
+    println!(
+        "{} words, most often {word:?}: {times}",
+        by_pool.values().sum::<u64>()
+    );
     let ratio = alone_took.as_secs_f64() / pool_took.as_secs_f64();
     println!("{workers} workers: {pool_took:.1?}; alone: {alone_took:.1?}, {ratio:.1} times that");
     Ok(())
@@ -94,8 +97,9 @@ fn texts(args: &Args) -> Vec<Text> {
 /// Counts the words of one text; this is the task.
 fn count(text: Text) -> Result<Counts, ChildError> {
     let words = match text {
-        Text::File(path) => fs::read_to_string(&path)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?,
+        Text::File(path) => fs::read_to_string(&path).map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        })?,
         Text::MadeUp { seed, words } => make_up(seed, words),
     };
     let mut counts = Counts::new();

@@ -53,7 +53,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let failed = results.iter().filter(|result| result.is_err()).count();
     let sum: u64 = results.iter().flatten().sum();
-    println!("{} tasks, {failed} failed; the others make {sum}", results.len());
+    println!(
+        "{} tasks, {failed} failed; the others make {sum}",
+        results.len()
+    );
     Ok(())
 }
 

@@ -6,7 +6,15 @@ use super::run;
 fn pool_map_counts_what_one_process_counts() {
     let said = run("pool_map", "--fast --workers 2");
 
-    assert_eq!(said[..4], ["10 of 40 texts", "20 of 40 texts", "30 of 40 texts", "40 of 40 texts"]);
+    assert_eq!(
+        said[..4],
+        [
+            "10 of 40 texts",
+            "20 of 40 texts",
+            "30 of 40 texts",
+            "40 of 40 texts"
+        ]
+    );
     assert!(said[4].starts_with("20000 words, most often "), "{said:?}");
     assert!(said[5].starts_with("2 workers: "), "{said:?}");
 }
@@ -18,7 +26,11 @@ fn pool_map_says_which_file_it_cannot_read() {
     program.rest();
 
     assert_eq!(program.wait().code(), Some(1));
-    assert!(program.errors().contains("/no/such/file"), "{}", program.errors());
+    assert!(
+        program.errors().contains("/no/such/file"),
+        "{}",
+        program.errors()
+    );
 }
 
 #[test]

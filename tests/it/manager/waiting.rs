@@ -135,13 +135,13 @@ fn times_are_kept() {
     let condition = manager.condition().unwrap();
     let _held = lock.lock().unwrap();
     let timeout = Duration::from_millis(50);
-    let mut late = Vec::new();
-    let mut timed = |call: &dyn Fn()| {
+    let timed = |call: &dyn Fn()| {
         let begun = Instant::now();
         call();
         let took = begun.elapsed();
         assert!(took >= timeout, "too early: {took:?}");
-        late.push(took - timeout);
+        // How late it is depends on the machine; waiting without a limit would be later still.
+        assert!(took < patience(), "too late: {took:?}");
     };
 
     timed(&|| assert!(lock.lock_timeout(timeout).unwrap().is_none()));
@@ -153,10 +153,6 @@ fn times_are_kept() {
         let (_guard, is_notified) = guard.wait_timeout(timeout).unwrap();
         assert!(!is_notified);
     });
-
-    late.sort_unstable();
-    // One of them may meet a busy machine.
-    assert!(late[2] < Duration::from_millis(10), "{late:?}");
 }
 
 #[test]
