@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Deadline, Process, eventually};
+use crate::support::{Deadline, Main, Process, eventually};
 
-use super::{METHODS, Main};
+use super::{METHODS, children};
 
 /// How long anything may outlive the main process.
 const PROMISE: Duration = Duration::from_secs(1);
 
 /// Starts a program with every kind of child, some of them older than the fork server.
 fn populated(method: &str) -> (Main, Vec<Process>) {
-    let mut main = Main::new(method);
+    let mut main = children(method);
     main.child_here("old-idle", "idle");
     let spins = main.child_here("old-spin", "spin");
     kill_and_wait(&main.fork_server());
@@ -84,7 +84,7 @@ fn everything_goes_when_main_and_the_fork_server_are_killed_at_once() {
 #[test]
 fn a_child_that_left_its_process_group_goes_when_main_is_killed() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = children(method);
         main.child_here("a", "wander");
         let everything = main.everything();
 
@@ -97,7 +97,7 @@ fn a_child_that_left_its_process_group_goes_when_main_is_killed() {
 #[test]
 fn what_a_child_started_goes_when_main_is_killed() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = children(method);
         main.child_here("a", "family");
         let everything = main.everything();
         assert_eq!(everything.len(), 4, "main, fork server, child, its own");
@@ -111,7 +111,7 @@ fn what_a_child_started_goes_when_main_is_killed() {
 #[test]
 fn everything_goes_when_main_is_killed_while_it_starts_children() {
     for round in 0..10 {
-        let mut main = Main::new(METHODS[round % 2]);
+        let mut main = children(METHODS[round % 2]);
         main.say("crowd 100");
         main.line_of(&format!("c{}", 3 * round));
 
@@ -127,7 +127,7 @@ fn everything_goes_when_main_is_killed_while_it_starts_children() {
 #[test]
 fn children_outlive_a_killed_fork_server_and_their_ends_are_known() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = children(method);
         main.tell("preload word");
         for round in 0..20 {
             let holds = main.child_here("hold", "hold");
@@ -141,7 +141,7 @@ fn children_outlive_a_killed_fork_server_and_their_ends_are_known() {
                 main.tell("revive");
             }
 
-            main.start_child("word", "word");
+            main.start_process("word", "word");
             assert_eq!(main.line_of("word"), "egg");
             assert_eq!(main.ask("wait word"), "exited 0");
             assert!(holds.is_alive() && idles.is_alive());
@@ -158,7 +158,7 @@ fn children_outlive_a_killed_fork_server_and_their_ends_are_known() {
 #[test]
 fn a_child_that_ended_before_its_fork_server_was_killed_has_its_status() {
     for round in 0..20 {
-        let mut main = Main::new(METHODS[round % 2]);
+        let mut main = children(METHODS[round % 2]);
         let child = main.child_here("a", "hold");
         main.tell("release a 9");
         assert!(child.ends_by(Deadline::usual()));

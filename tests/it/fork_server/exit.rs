@@ -2,9 +2,9 @@
 
 use rustix::process::Signal;
 
-use crate::support::{Process, fixture};
+use crate::support::{Main, Process, fixture};
 
-use super::{METHODS, Main};
+use super::{METHODS, children};
 
 /// Ends a child from outside, and returns what its owner is told.
 fn ending_by(main: &mut Main, end: impl FnOnce(&Process)) -> String {
@@ -16,9 +16,9 @@ fn ending_by(main: &mut Main, end: impl FnOnce(&Process)) -> String {
 #[test]
 fn every_exit_code_is_reported_as_it_was() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = children(method);
         for code in ["0", "1", "8", "101", "255"] {
-            main.start_child("a", &format!("exit {code}"));
+            main.start_process("a", &format!("exit {code}"));
 
             assert_eq!(main.ask("wait a"), format!("exited {code}"));
         }
@@ -27,9 +27,9 @@ fn every_exit_code_is_reported_as_it_was() {
 
 #[test]
 fn a_panic_is_exit_code_101_with_its_message_on_standard_error() {
-    let mut main = Main::new("fork");
+    let mut main = children("fork");
 
-    main.start_child("a", "end panic");
+    main.start_process("a", "end panic");
 
     assert_eq!(main.ask("wait a"), "exited 101");
     assert!(
@@ -42,7 +42,7 @@ fn a_panic_is_exit_code_101_with_its_message_on_standard_error() {
 #[test]
 fn the_signal_that_ended_a_child_is_reported() {
     for method in METHODS {
-        let mut main = Main::set_up(fixture!("children").args(method).limit("core", 0));
+        let mut main = Main::start(fixture!("children").args(method).limit("core", 0));
 
         let terminated = ending_by(&mut main, |child| child.signal(Signal::TERM));
         let killed = ending_by(&mut main, |child| child.signal(Signal::KILL));
@@ -65,14 +65,14 @@ fn a_core_is_reported_where_there_is_one() {
         ("spawn", u64::MAX >> 1),
     ] {
         let directory = tempfile::tempdir().unwrap();
-        let mut main = Main::set_up(
+        let mut main = Main::start(
             fixture!("children")
                 .args(method)
                 .limit("core", limit)
                 .directory(directory.path()),
         );
         for (way, signal) in [("segv", "killed 11"), ("abort", "killed 6")] {
-            main.start_child("a", &format!("end {way}"));
+            main.start_process("a", &format!("end {way}"));
 
             let told = main.ask("wait a");
 
@@ -84,7 +84,7 @@ fn a_core_is_reported_where_there_is_one() {
 
 #[test]
 fn waiting_for_a_running_child_is_a_timeout_and_can_be_repeated() {
-    let mut main = Main::new("fork");
+    let mut main = children("fork");
     main.child_here("a", "hold");
 
     let timeout = "error: the process has not ended in time";
@@ -99,8 +99,8 @@ fn waiting_for_a_running_child_is_a_timeout_and_can_be_repeated() {
 
 #[test]
 fn ending_a_child_that_has_ended_is_no_error() {
-    let mut main = Main::new("fork");
-    main.start_child("a", "exit 4");
+    let mut main = children("fork");
+    main.start_process("a", "exit 4");
     main.ask("wait a");
 
     main.tell("terminate a");
@@ -111,12 +111,12 @@ fn ending_a_child_that_has_ended_is_no_error() {
 
 #[test]
 fn a_child_whose_handle_is_dropped_runs_on() {
-    let mut main = Main::new("fork");
+    let mut main = children("fork");
     let child = main.child_here("a", "hold");
 
     main.tell("drop a");
 
-    main.start_child("b", "exit 0");
+    main.start_process("b", "exit 0");
     assert_eq!(main.ask("wait b"), "exited 0");
     assert!(child.is_alive());
     main.tell("release a 0");

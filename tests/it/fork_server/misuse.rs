@@ -2,7 +2,7 @@
 
 use crate::support::fixture;
 
-use super::{METHODS, Main};
+use super::{METHODS, children};
 
 #[test]
 fn a_second_thread_at_the_start_is_an_error_that_names_the_way_out() {
@@ -19,7 +19,7 @@ fn a_second_thread_at_the_start_is_an_error_that_names_the_way_out() {
 #[test]
 fn a_second_start_does_nothing() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = children(method);
         let first = main.fork_server().pid();
 
         assert_eq!(main.ask("init"), "ready");
@@ -53,9 +53,9 @@ fn the_fork_servers_variable_set_by_hand_is_one_clear_line() {
 
 #[test]
 fn a_program_that_a_child_executes_does_not_take_itself_for_a_fork_server() {
-    let mut main = Main::new("spawn");
+    let mut main = children("spawn");
 
-    main.start_child("a", "execute panic");
+    main.start_process("a", "execute panic");
 
     assert_eq!(main.line_of("a"), "exited 101");
 }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
-use crate::support::fixture;
+use crate::support::{Main, fixture};
 
-use super::{METHODS, Main};
+use super::{METHODS, children};
 
 /// The signals that the C library keeps for itself: 32 and 33.
 const INTERNAL: u64 = 0b11 << 31;
@@ -45,7 +45,7 @@ fn assert_only(descriptors: &BTreeMap<RawFd, PathBuf>, pipes: usize) {
 #[test]
 fn a_child_is_given_its_arguments_and_descriptors_in_order() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = children(method);
 
         main.child("a", "report 3 what it is told");
 
@@ -57,7 +57,7 @@ fn a_child_is_given_its_arguments_and_descriptors_in_order() {
 #[test]
 fn nothing_but_what_was_passed_is_open_in_a_child() {
     for method in METHODS {
-        let mut main = Main::new(&format!("{method} strays"));
+        let mut main = children(&format!("{method} strays"));
         main.tell("strays");
         for name in ["b", "c", "d"] {
             main.child_here(name, "hold");
@@ -80,7 +80,7 @@ fn nothing_but_what_was_passed_is_open_in_a_child() {
 #[test]
 fn a_child_starts_with_the_signals_of_a_fresh_program() {
     for method in METHODS {
-        let mut main = Main::set_up(fixture!("children").args(method).args("handler").through(&[
+        let mut main = Main::start(fixture!("children").args(method).args("handler").through(&[
             "env",
             "--ignore-signal=HUP,USR1,CHLD,QUIT,RTMIN+3",
             "--block-signal=USR2,TERM,INT,RTMIN+5",
@@ -106,7 +106,7 @@ fn a_child_starts_with_the_signals_of_a_fresh_program() {
 #[test]
 fn a_child_has_a_group_a_name_and_a_parent_death_signal_of_its_own() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = children(method);
 
         let child = main.child("a-name-of-more-than-15-bytes", "report x");
 

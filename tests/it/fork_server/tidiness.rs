@@ -1,8 +1,8 @@
 //! What is left behind: nothing.
 
-use crate::support::{Deadline, Process, eventually, fixture};
+use crate::support::{Deadline, Main, Process, eventually, fixture};
 
-use super::{METHODS, Main};
+use super::{METHODS, children};
 
 /// What a fork server without children holds: the standard descriptors, the orders, the end of the
 /// main process, the signal of its children, and the epoll that watches them.
@@ -19,7 +19,7 @@ fn wait_until_idle(fork_server: &Process) {
 #[test]
 fn a_thousand_children_leave_no_descriptor_and_no_zombie() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = children(method);
         wait_until_idle(&main.fork_server());
         let before = main.process().descriptors();
 
@@ -34,7 +34,7 @@ fn a_thousand_children_leave_no_descriptor_and_no_zombie() {
 #[test]
 fn a_hundred_children_live_at_once_and_leave_nothing() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = children(method);
         let before = main.process().descriptors();
 
         main.tell("crowd 100");
@@ -47,10 +47,10 @@ fn a_hundred_children_live_at_once_and_leave_nothing() {
 
 #[test]
 fn a_fork_server_sleeps_while_ended_children_are_held() {
-    let mut main = Main::new("fork");
+    let mut main = children("fork");
     let fork_server = main.fork_server();
     for name in ["a", "b", "c"] {
-        main.start_child(name, "exit 0");
+        main.start_process(name, "exit 0");
         assert_eq!(main.ask(&format!("wait {name}")), "exited 0");
     }
 
@@ -65,7 +65,7 @@ fn a_fork_server_sleeps_while_ended_children_are_held() {
 #[test]
 fn threads_start_children_at_once() {
     for habit in ["", "thread"] {
-        let mut main = Main::new(&format!("spawn {habit}"));
+        let mut main = children(&format!("spawn {habit}"));
 
         main.tell("threads 8 50");
 
@@ -80,7 +80,7 @@ fn a_full_descriptor_table_is_an_error_and_leaves_no_child_that_nobody_knows() {
         .flat_map(|method| [(method, 40), (method, 41)])
     {
         for raise in [false, true] {
-            let mut main = Main::set_up(fixture!("children").args(method).limit("nofile", limit));
+            let mut main = Main::start(fixture!("children").args(method).limit("nofile", limit));
             if raise {
                 // From now on the fork server's table fills first.
                 main.tell("raise");
@@ -114,7 +114,7 @@ fn too_many_descriptors_on_their_way_are_an_error_and_not_a_hang() {
     for raise in [false, true] {
         let mut setup = fixture!("children");
         let setup = setup.args("fork").limit("nofile", 64).user(user);
-        let mut main = Main::set_up(setup);
+        let mut main = Main::start(setup);
         if raise {
             // From now on the fork server alone is at its limit.
             main.tell("raise");
@@ -136,9 +136,9 @@ fn too_many_descriptors_on_their_way_are_an_error_and_not_a_hang() {
 #[test]
 fn what_a_child_leaves_behind_becomes_no_zombie() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = children(method);
 
-        main.start_child("a", "abandon");
+        main.start_process("a", "abandon");
         main.line_of("a");
         main.ask("wait a");
 

@@ -1,12 +1,12 @@
 //! Processes that start processes.
 
-use super::{METHODS, Main};
+use super::{METHODS, processes};
 use crate::support::Deadline;
 
 #[test]
 fn a_process_starts_a_process_and_so_on() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = processes(method);
         main.start_process("a", "deep 3");
 
         let names = "returned a a:1 a:1:1 a:1:1:1";
@@ -20,7 +20,7 @@ fn a_process_starts_a_process_and_so_on() {
 #[test]
 fn a_process_waits_at_its_end_for_those_that_it_started() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = processes(method);
         main.start_process("a", "heir");
         let child = main.process_of("a");
         assert_eq!(main.line_of("a:1"), "here");
@@ -37,7 +37,7 @@ fn a_process_waits_at_its_end_for_those_that_it_started() {
 #[test]
 fn a_process_does_not_wait_at_its_end_for_a_daemon() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = processes(method);
         main.start_process("a", "family");
         let child = main.process_of("a");
         assert_eq!(main.line_of("a"), "here");
@@ -52,7 +52,7 @@ fn a_process_does_not_wait_at_its_end_for_a_daemon() {
 
 #[test]
 fn a_daemon_may_have_children() {
-    let mut main = Main::new("fork");
+    let mut main = processes("fork");
     main.start_process("a", "deep daemon 1");
 
     assert_eq!(main.ask("join a"), "returned a a:1");
@@ -61,7 +61,7 @@ fn a_daemon_may_have_children() {
 #[test]
 fn a_process_with_threads_starts_processes_too() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = processes(method);
         let parent = main.start_process("a", "threaded");
 
         let outcome = main.ask("join a");
@@ -75,7 +75,7 @@ fn a_process_with_threads_starts_processes_too() {
 #[test]
 fn a_process_in_a_runtime_starts_one_that_has_a_runtime() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = processes(method);
         let parent = main.start_process("a", "runtime");
 
         let outcome = main.ask("join a");
@@ -89,7 +89,7 @@ fn a_process_in_a_runtime_starts_one_that_has_a_runtime() {
 #[test]
 fn what_was_preloaded_is_there_however_a_child_starts_its_own() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = processes(method);
         main.tell("preload word");
         main.start_process("a", "preloaded");
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{METHODS, Main};
+use super::{METHODS, processes};
 use crate::support::{Deadline, Process};
 
 #[test]
 fn the_normal_end_waits_for_processes_and_ends_daemons() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = processes(method);
         let held = main.hold("a", "");
         let daemon = main.hold("b", "daemon");
         main.say("drop a");
@@ -34,7 +34,7 @@ fn the_normal_end_waits_for_processes_and_ends_daemons() {
 #[test]
 fn the_normal_end_waits_for_no_daemon() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = processes(method);
         let daemon = main.hold("a", "daemon");
 
         main.say("quit");
@@ -47,7 +47,7 @@ fn the_normal_end_waits_for_no_daemon() {
 #[test]
 fn everything_goes_within_a_second_when_main_is_killed() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = processes(method);
         main.hold("a", "");
         main.hold("b", "daemon");
         main.start_process("c", "family");
@@ -69,7 +69,7 @@ fn everything_goes_within_a_second_when_main_is_killed() {
 #[test]
 fn what_a_process_started_goes_when_it_is_killed() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = processes(method);
         let parent = main.start_process("a", "family");
         let parent = Process::find(parent).expect("it waits to be released");
         let child = main.process_of("a");
@@ -86,7 +86,7 @@ fn what_a_process_started_goes_when_it_is_killed() {
 
 #[test]
 fn the_terminal_interrupts_main_alone() {
-    let mut main = Main::new("fork");
+    let mut main = processes("fork");
     let held = main.hold("a", "");
     let main_group = main.process().stat().expect("main runs").group;
 

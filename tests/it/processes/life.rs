@@ -2,12 +2,12 @@
 
 use rustix::process::Signal;
 
-use super::{METHODS, Main};
+use super::{METHODS, processes};
 use crate::support::{Deadline, eventually};
 
 #[test]
 fn a_join_with_a_timeout_keeps_it_and_can_be_repeated() {
-    let mut main = Main::new("fork");
+    let mut main = processes("fork");
     main.hold("a", "");
 
     for timeout in [0, 30] {
@@ -26,7 +26,7 @@ fn a_join_with_a_timeout_keeps_it_and_can_be_repeated() {
 fn two_threads_that_join_get_the_same() {
     for method in METHODS {
         for _ in 0..10 {
-            let mut main = Main::new(method);
+            let mut main = processes(method);
             main.hold("a", "");
             main.say("join-twice a");
             assert_eq!(main.line_of("main"), "waits");
@@ -48,7 +48,7 @@ fn two_threads_that_join_get_the_same() {
 #[test]
 fn a_join_that_is_given_up_loses_nothing() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = processes(method);
         let process = main.hold("a", "");
         main.say("join-async a");
         assert_eq!(main.line_of("main"), "waits");
@@ -66,7 +66,7 @@ fn a_join_that_is_given_up_loses_nothing() {
 #[test]
 fn a_process_knows_itself_and_its_parent() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = processes(method);
         let pid = main.process().pid();
 
         for (name, how, is_daemon) in [("ann", "", false), ("ben", "daemon", true)] {
@@ -79,7 +79,7 @@ fn a_process_knows_itself_and_its_parent() {
 
 #[test]
 fn the_children_that_run_are_listed_also_when_nobody_holds_them() {
-    let mut main = Main::new("fork");
+    let mut main = processes("fork");
     main.hold("a", "");
     main.hold("b", "");
     let c = main.hold("c", "daemon");
@@ -100,7 +100,7 @@ fn the_children_that_run_are_listed_also_when_nobody_holds_them() {
 
 #[test]
 fn a_running_process_is_not_closed() {
-    let mut main = Main::new("fork");
+    let mut main = processes("fork");
     main.hold("a", "");
 
     let running = "the process is still running: end it or join it first";
@@ -114,14 +114,14 @@ fn a_running_process_is_not_closed() {
 #[test]
 fn waiting_is_for_processes_and_pipes_together() {
     for method in METHODS {
-        Main::new(method).tell("check wait");
+        processes(method).tell("check wait");
     }
 }
 
 #[test]
 fn a_hundred_processes_run_at_once() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = processes(method);
         main.tell("check hundred");
         main.wait_for_no_zombie();
     }
@@ -129,7 +129,7 @@ fn a_hundred_processes_run_at_once() {
 
 #[test]
 fn a_thousand_processes_leave_no_descriptor_and_no_zombie() {
-    let mut main = Main::new("fork");
+    let mut main = processes("fork");
 
     for _ in 0..10 {
         assert_eq!(main.ask("churn 100"), "0 left, 0 descriptors more");
@@ -142,7 +142,7 @@ fn a_thousand_processes_leave_no_descriptor_and_no_zombie() {
 #[test]
 fn processes_outlive_the_fork_server_and_their_end_is_seen() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = processes(method);
         main.hold("a", "");
         let held = main.hold("b", "");
         main.fork_server().signal(Signal::KILL);

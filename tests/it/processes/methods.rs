@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{METHODS, Main};
-use crate::support::{Deadline, eventually};
+use super::{METHODS, processes};
+use crate::support::{Deadline, Main, eventually};
 
 /// Starts a main process whose processes execute the program anew.
 #[track_caller]
 fn anew(method: &str) -> Main {
-    let mut main = Main::new(method);
+    let mut main = processes(method);
     main.tell("anew");
     main
 }
 
 #[test]
 fn a_fork_sees_the_fork_servers_memory_and_a_process_executed_anew_does_not() {
-    let mut main = Main::new("fork");
+    let mut main = processes("fork");
     main.tell("preload");
 
     main.start_process("a", "memory");

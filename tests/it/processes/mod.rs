@@ -7,49 +7,20 @@ mod methods;
 mod pipes;
 mod results;
 
-use std::ops::{Deref, DerefMut};
-
-use crate::support::{Deadline, Fixture, Process, eventually, fixture};
+use crate::support::{Main, Process, fixture};
 
 /// The start methods, for what both promise.
 const METHODS: [&str; 2] = ["fork", "spawn"];
 
-/// The fixture `processes`.
-struct Main(Fixture);
+/// Starts the fixture `processes`.
+#[track_caller]
+fn processes(method: &str) -> Main {
+    let mut setup = fixture!("processes");
+    // A backtrace takes longer than all the rest.
+    Main::start(setup.args(method).env("RUST_BACKTRACE", "0"))
+}
 
 impl Main {
-    #[track_caller]
-    fn new(method: &str) -> Self {
-        let mut setup = fixture!("processes");
-        // A backtrace takes longer than all the rest.
-        let setup = setup.args(method).env("RUST_BACKTRACE", "0");
-        let mut main = Self(setup.start());
-        assert_eq!(main.line_of("main"), "ready", "{}", main.errors());
-        main
-    }
-
-    /// Gives a command and waits for the answer.
-    #[track_caller]
-    fn ask(&mut self, command: &str) -> String {
-        self.say(command);
-        self.line_of("main")
-    }
-
-    /// Gives a command that has to succeed.
-    #[track_caller]
-    fn tell(&mut self, command: &str) {
-        assert_eq!(self.ask(command), "ok", "{command}: {}", self.errors());
-    }
-
-    /// Starts a process that ends when it likes, and returns its pid.
-    #[track_caller]
-    fn start_process(&mut self, name: &str, function: &str) -> i32 {
-        let answer = self.ask(&format!("start {name} {function}"));
-        let pid = answer.strip_prefix("started ");
-        pid.and_then(|pid| pid.parse().ok())
-            .unwrap_or_else(|| panic!("{name} did not start: {answer}\n{}", self.errors()))
-    }
-
     /// Starts a process that waits to be released, and waits until it runs.
     #[track_caller]
     fn hold(&mut self, name: &str, how: &str) -> Process {
@@ -64,29 +35,5 @@ impl Main {
         let pid = self.line_of(speaker);
         let found = pid.parse().ok().and_then(Process::find);
         found.unwrap_or_else(|| panic!("{speaker} has no process {pid}\n{}", self.errors()))
-    }
-
-    /// Waits until no process of the program is a zombie.
-    #[track_caller]
-    fn wait_for_no_zombie(&self) {
-        eventually(Deadline::usual(), "no zombie is left", || {
-            let everything = self.everything();
-            let mut states = everything.iter().filter_map(Process::stat);
-            !states.any(|stat| stat.state == 'Z')
-        });
-    }
-}
-
-impl Deref for Main {
-    type Target = Fixture;
-
-    fn deref(&self) -> &Fixture {
-        &self.0
-    }
-}
-
-impl DerefMut for Main {
-    fn deref_mut(&mut self) -> &mut Fixture {
-        &mut self.0
     }
 }

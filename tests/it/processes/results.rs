@@ -1,12 +1,12 @@
 //! What a function returned, or why it did not, comes to whoever joins.
 
-use super::{METHODS, Main};
+use super::{METHODS, processes};
 use crate::support::{Deadline, eventually};
 
 #[test]
 fn what_a_function_returns_is_what_join_returns_each_time() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = processes(method);
         main.start_process("a", "echo some text");
 
         for _ in 0..3 {
@@ -20,7 +20,7 @@ fn what_a_function_returns_is_what_join_returns_each_time() {
 
 #[test]
 fn a_large_result_does_not_hold_up_the_process() {
-    let mut main = Main::new("fork");
+    let mut main = processes("fork");
 
     main.start_process("a", "large 10485760");
 
@@ -34,7 +34,7 @@ fn a_large_result_does_not_hold_up_the_process() {
 #[test]
 fn an_exit_code_is_reported_as_it_was() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = processes(method);
         for code in [0, 8, 255] {
             main.start_process("a", &format!("exit {code}"));
 
@@ -48,7 +48,7 @@ fn an_exit_code_is_reported_as_it_was() {
 #[test]
 fn a_panic_is_reported_with_its_words_and_place_and_printed_all_the_same() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = processes(method);
         main.start_process("a", "panic something");
 
         let outcome = main.ask("join a");
@@ -64,7 +64,7 @@ fn a_panic_is_reported_with_its_words_and_place_and_printed_all_the_same() {
 #[test]
 fn the_signal_that_ended_a_process_is_reported_as_a_negative_number() {
     for method in METHODS {
-        let mut main = Main::new(method);
+        let mut main = processes(method);
         for (verb, signal) in [("interrupt", 2), ("kill", 9), ("terminate", 15)] {
             main.hold("a", "");
             assert_eq!(main.ask("code a"), "None");
@@ -83,21 +83,21 @@ fn the_signal_that_ended_a_process_is_reported_as_a_negative_number() {
 #[test]
 fn arguments_are_given_as_they_are_or_borrowed() {
     for method in METHODS {
-        Main::new(method).tell("check arguments");
+        processes(method).tell("check arguments");
     }
 }
 
 #[test]
 fn what_cannot_be_serialised_is_an_error_of_its_own() {
-    Main::new("fork").tell("check codec");
+    processes("fork").tell("check codec");
 }
 
 #[test]
 fn a_function_that_ends_by_an_error_of_any_type_tells_it() {
-    Main::new("fork").tell("check errors");
+    processes("fork").tell("check errors");
 }
 
 #[test]
 fn descriptors_in_a_result_outlive_the_process() {
-    Main::new("fork").tell("check descriptors");
+    processes("fork").tell("check descriptors");
 }

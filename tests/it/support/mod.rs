@@ -1,9 +1,11 @@
 //! What the tests need to drive programs and to look at processes.
 
+mod main_process;
 mod patience;
 mod process;
 mod program;
 
+pub(crate) use main_process::Main;
 pub(crate) use patience::{Deadline, eventually};
 pub(crate) use process::{Process, in_session};
 pub(crate) use program::{Fixture, Setup};
