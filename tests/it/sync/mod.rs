@@ -2,6 +2,7 @@
 
 mod asynchronous;
 mod crash;
+mod crowd;
 mod death;
 mod promises;
 
