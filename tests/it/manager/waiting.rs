@@ -135,13 +135,18 @@ fn times_are_kept() {
     let condition = manager.condition().unwrap();
     let _held = lock.lock().unwrap();
     let timeout = Duration::from_millis(50);
-    let timed = |call: &dyn Fn()| {
+    let lateness = |call: &dyn Fn()| {
         let begun = Instant::now();
         call();
         let took = begun.elapsed();
         assert!(took >= timeout, "too early: {took:?}");
-        // How late it is depends on the machine; waiting without a limit would be later still.
-        assert!(took < patience(), "too late: {took:?}");
+        took - timeout
+    };
+    // Where others have the CPU it may be late now and then, but not each time.
+    let timed = |call: &dyn Fn()| {
+        let late: Vec<_> = (0..10).map(|_| lateness(call)).collect();
+        let least = late.iter().min().expect("it was called");
+        assert!(*least < Duration::from_millis(10), "{late:?}");
     };
 
     timed(&|| assert!(lock.lock_timeout(timeout).unwrap().is_none()));
