@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::cell::{Cell, Plain};
-use super::guarding::{Guarded, Guarding, Held};
+use super::guarding::{Guarded, Guarding, Held, locking};
 use super::value::update;
 use crate::sync::{Lock, OwnerDied, ShareError};
 
@@ -151,51 +151,6 @@ impl<T: Plain> Array<T> {
         self.read_all()
     }
 
-    /// Waits for the lock, to change several values together.
-    ///
-    /// An array without a lock waits for nothing and protects nothing.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`OwnerDied`], with the lock, if its holder died.
-    pub fn lock(&self) -> Result<ArrayGuard<'_, T>, OwnerDied<ArrayGuard<'_, T>>> {
-        self.guard(self.guarded.lock())
-    }
-
-    /// Waits for the lock without holding a thread.
-    ///
-    /// # Errors
-    ///
-    /// As [`lock`](Self::lock).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives up; the lock then goes to whoever else waits.
-    pub async fn lock_async(&self) -> Result<ArrayGuard<'_, T>, OwnerDied<ArrayGuard<'_, T>>> {
-        self.guard(self.guarded.lock_async().await)
-    }
-
-    /// The same array without its lock, for who holds that already.
-    #[must_use]
-    pub fn without_lock(&self) -> Self {
-        let mut same = self.clone();
-        same.guarded.forget_lock();
-        same
-    }
-
-    fn guard<'a>(
-        &'a self,
-        locked: Result<Held<'a>, OwnerDied<Held<'a>>>,
-    ) -> Result<ArrayGuard<'a, T>, OwnerDied<ArrayGuard<'a, T>>> {
-        let with = |held| ArrayGuard {
-            array: self,
-            _held: held,
-        };
-        locked
-            .map(with)
-            .map_err(|died| OwnerDied::new(with(died.into_guard())))
-    }
-
     fn check(&self, index: usize) -> Result<(), OutOfBounds> {
         let len = self.len;
         if index < len {
@@ -213,6 +168,8 @@ impl<T: Plain> Array<T> {
         Cell::at(self.guarded.monitor.wides(), index)
     }
 }
+
+locking!(Array, ArrayGuard, array);
 
 impl<T: Plain> ArrayGuard<'_, T> {
     /// Reads a value; `None` beyond the end.

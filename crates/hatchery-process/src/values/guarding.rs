@@ -92,6 +92,60 @@ impl Guarded {
     }
 }
 
+/// The locking of an object that is [`Guarded`], whose guard has it in `$field`.
+macro_rules! locking {
+    ($object:ident, $guard:ident, $field:ident) => {
+        impl<T: Plain> $object<T> {
+            /// Waits for the lock, to make several changes together.
+            ///
+            /// Where there is no lock it waits for nothing and protects nothing.
+            ///
+            /// # Errors
+            ///
+            /// Returns [`OwnerDied`], with the lock, if its holder died.
+            pub fn lock(&self) -> Result<$guard<'_, T>, OwnerDied<$guard<'_, T>>> {
+                self.guard(self.guarded.lock())
+            }
+
+            /// Waits for the lock without holding a thread.
+            ///
+            /// # Errors
+            ///
+            /// As [`lock`](Self::lock).
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future gives up; the lock then goes to whoever else waits.
+            pub async fn lock_async(&self) -> Result<$guard<'_, T>, OwnerDied<$guard<'_, T>>> {
+                self.guard(self.guarded.lock_async().await)
+            }
+
+            /// The same object without its lock, for who holds that already.
+            #[must_use]
+            pub fn without_lock(&self) -> Self {
+                let mut same = self.clone();
+                same.guarded.forget_lock();
+                same
+            }
+
+            fn guard<'a>(
+                &'a self,
+                locked: Result<Held<'a>, OwnerDied<Held<'a>>>,
+            ) -> Result<$guard<'a, T>, OwnerDied<$guard<'a, T>>> {
+                let with = |held| $guard {
+                    $field: self,
+                    _held: held,
+                };
+                locked
+                    .map(with)
+                    .map_err(|died| OwnerDied::new(with(died.into_guard())))
+            }
+        }
+    };
+}
+
+pub(super) use locking;
+
 /// The most words of a value: the kernel has no memory for so many.
 const WIDES_MAX: usize = 1 << 48;
 

@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::cell::{Cell, Plain};
-use super::guarding::{Guarded, Guarding, Held};
+use super::guarding::{Guarded, Guarding, Held, locking};
 use crate::sync::{Lock, OwnerDied, ShareError};
 
 /// A value in shared memory.
@@ -102,55 +102,12 @@ impl<T: Plain> Value<T> {
         update(&self.cell(), change)
     }
 
-    /// Waits for the lock, to change this and other things together.
-    ///
-    /// A value without a lock waits for nothing and protects nothing.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`OwnerDied`], with the lock, if its holder died.
-    pub fn lock(&self) -> Result<ValueGuard<'_, T>, OwnerDied<ValueGuard<'_, T>>> {
-        self.guard(self.guarded.lock())
-    }
-
-    /// Waits for the lock without holding a thread.
-    ///
-    /// # Errors
-    ///
-    /// As [`lock`](Self::lock).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future gives up; the lock then goes to whoever else waits.
-    pub async fn lock_async(&self) -> Result<ValueGuard<'_, T>, OwnerDied<ValueGuard<'_, T>>> {
-        self.guard(self.guarded.lock_async().await)
-    }
-
-    /// The same value without its lock, for who holds that already.
-    #[must_use]
-    pub fn without_lock(&self) -> Self {
-        let mut same = self.clone();
-        same.guarded.forget_lock();
-        same
-    }
-
-    fn guard<'a>(
-        &'a self,
-        locked: Result<Held<'a>, OwnerDied<Held<'a>>>,
-    ) -> Result<ValueGuard<'a, T>, OwnerDied<ValueGuard<'a, T>>> {
-        let with = |held| ValueGuard {
-            value: self,
-            _held: held,
-        };
-        locked
-            .map(with)
-            .map_err(|died| OwnerDied::new(with(died.into_guard())))
-    }
-
     fn cell(&self) -> Cell<'_, T> {
         Cell::at(self.guarded.monitor.wides(), 0)
     }
 }
+
+locking!(Value, ValueGuard, value);
 
 impl<T: Plain> ValueGuard<'_, T> {
     /// Reads the value.
