@@ -1,15 +1,15 @@
 //! A worker that blocks: one connection at a time.
 
-use std::any::Any;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use hatchery_process::{BatchError, Peer};
+use hatchery_process::BatchError;
 
 use super::connection::ConnectionInfo;
-use super::context::{self, Context};
+use super::context::Context;
 use crate::error::HandlerResult;
 use crate::server::{FromSocket, SocketKind};
 
@@ -21,34 +21,11 @@ pub struct BlockingConnection {
     info: ConnectionInfo,
 }
 
-impl BlockingConnection {
-    /// The number of the connection in this server, from 1, as it is logged.
-    #[must_use]
-    pub fn id(&self) -> u64 {
-        self.info.id
-    }
+impl Deref for BlockingConnection {
+    type Target = ConnectionInfo;
 
-    /// Who is at the other end.
-    #[must_use]
-    pub fn peer(&self) -> Peer {
-        self.info.peer
-    }
-
-    /// Which of the server's addresses it came in by, counted from 0.
-    #[must_use]
-    pub fn listener(&self) -> usize {
-        usize::from(self.info.listener)
-    }
-
-    /// The state that the program gave its workers.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the server was built without [`state`](crate::ServerBuilder::state), or with one
-    /// of another type.
-    #[must_use]
-    pub fn state<T: Any>(&self) -> &'static T {
-        context::state()
+    fn deref(&self) -> &ConnectionInfo {
+        &self.info
     }
 }
 

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::future::poll_fn;
 use std::io;
+use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -14,18 +15,46 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::context::{self, Context};
 use super::stream::Stream;
 
-/// Where a connection came from.
+/// Where a connection came from. A [`Connection`] and a
+/// [`BlockingConnection`](crate::BlockingConnection) deref to theirs.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
 pub struct ConnectionInfo {
+    pub(super) id: u64,
+    pub(super) listener: u16,
+    pub(super) peer: Peer,
+}
+
+impl ConnectionInfo {
     /// The number of the connection in this server, as it is logged.
     ///
     /// The front end counts from 1; where workers accept themselves, each counts for itself.
-    pub id: u64,
-    /// Which of the server's addresses it came in by, counted from 0.
-    pub listener: u16,
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Who is at the other end.
-    pub peer: Peer,
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Which of the server's addresses it came in by, counted from 0.
+    #[must_use]
+    pub fn listener(&self) -> usize {
+        usize::from(self.listener)
+    }
+
+    /// The state that the program gave its workers.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the server was built without [`state`](crate::ServerBuilder::state), or with one
+    /// of another type.
+    #[must_use]
+    pub fn state<T: Any>(&self) -> &'static T {
+        context::state()
+    }
 }
 
 impl From<Handover> for ConnectionInfo {
@@ -97,37 +126,6 @@ impl Connection {
             guard,
             info,
         }
-    }
-
-    /// The number of the connection in this server, as it is logged.
-    ///
-    /// The front end counts from 1; where workers accept themselves, each counts for itself.
-    #[must_use]
-    pub fn id(&self) -> u64 {
-        self.info.id
-    }
-
-    /// Who is at the other end.
-    #[must_use]
-    pub fn peer(&self) -> Peer {
-        self.info.peer
-    }
-
-    /// Which of the server's addresses it came in by, counted from 0.
-    #[must_use]
-    pub fn listener(&self) -> usize {
-        usize::from(self.info.listener)
-    }
-
-    /// The state that the program gave its workers.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the server was built without [`state`](crate::ServerBuilder::state), or with one
-    /// of another type.
-    #[must_use]
-    pub fn state<T: Any>(&self) -> &'static T {
-        context::state()
     }
 
     /// Reads some bytes; 0 means that the peer will send no more.
@@ -299,6 +297,14 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(self: Pin<&mut Self>, _task: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(shutdown(self.as_fd(), Shutdown::Write).map_err(io::Error::from))
+    }
+}
+
+impl Deref for Connection {
+    type Target = ConnectionInfo;
+
+    fn deref(&self) -> &ConnectionInfo {
+        &self.info
     }
 }
 
