@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 
 mod consumed;
+mod copied;
 mod entry;
 mod fork;
 mod inherited;
@@ -19,6 +20,7 @@ mod shared;
 mod signal;
 
 pub use consumed::bytes_consumed;
+pub use copied::{copy_in, copy_out, expect_write};
 pub use entry::{Entry, Start};
 pub use fork::{Fork, ForkError, exit_now, fork, thread_count};
 pub use inherited::{InheritError, inherit_listener};

@@ -20,6 +20,12 @@ fn who_dies_in_a_put_leaves_all_of_its_item_or_nothing() {
 #[test]
 fn who_dies_in_a_put_while_the_ring_grows_leaves_it_whole() {
     check("fork crash ring put-growing");
+    check("fork crash ring put-growing-next");
+}
+
+#[test]
+fn who_dies_in_a_put_keeps_nobody_from_the_next() {
+    check_all("put-next");
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! A queue whose messages are leased to those who get them.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use super::getting::Getting;
 use super::lease::{NotLeased, RingLease};
-use super::now::Now;
-use super::{GETTERS, JOINERS, Ring, RingGetError, RingPutError, UNFINISHED};
+use super::parts::{GETTERS, JOINERS};
+use super::{Ring, RingGetError, RingPutError};
 use crate::sync::{Attempt, Look, ShareError, Wake, shared_object, wait_async, wait_until};
 
 /// A [`Ring`] in which a message stays until whoever got it is done with it.
@@ -76,7 +76,7 @@ impl JoinableRing {
         buffer: &mut Vec<u8>,
         deadline: Option<Instant>,
     ) -> Result<RingLease, RingGetError> {
-        let bell = self.ring.word(GETTERS.bell());
+        let bell = self.ring.parts().bell_word(GETTERS);
         let outcome = wait_until(bell, deadline, |look| self.get_attempt(buffer, look));
         outcome.unwrap_or(Err(RingGetError::Empty))
     }
@@ -87,8 +87,7 @@ impl JoinableRing {
     ///
     /// As [`get`](Self::get).
     pub fn try_get(&self, buffer: &mut Vec<u8>) -> Result<RingLease, RingGetError> {
-        let mut now = self.ring.enter();
-        let outcome = lease_of(&mut now, buffer, true);
+        let outcome = lease_of(&mut self.ring.parts().getting(), buffer, true);
         outcome.unwrap_or(Err(RingGetError::Empty))
     }
 
@@ -112,7 +111,7 @@ impl JoinableRing {
     ///
     /// Returns [`NotLeased`] if this process does not have it, or not any more.
     pub fn finish(&self, lease: RingLease) -> Result<(), NotLeased> {
-        self.ring.enter().finish(lease)
+        self.ring.parts().getting().finish(lease)
     }
 
     /// Gives a message back, for another to get.
@@ -121,14 +120,14 @@ impl JoinableRing {
     ///
     /// Returns [`NotLeased`] if this process does not have it, or not any more.
     pub fn give_up(&self, lease: RingLease) -> Result<(), NotLeased> {
-        self.ring.enter().give_up(lease)
+        self.ring.parts().getting().give_up(lease)
     }
 
     /// Waits until somebody is done with every message that was put; true if that was before the
     /// deadline.
     #[must_use]
     pub fn join(&self, deadline: Option<Instant>) -> bool {
-        let bell = self.ring.word(JOINERS.bell());
+        let bell = self.ring.parts().bell_word(JOINERS);
         wait_until(bell, deadline, |look| self.join_attempt(look)).is_some()
     }
 
@@ -156,20 +155,21 @@ impl JoinableRing {
     /// How many messages wait to be got, at this moment; those on lease do not.
     #[must_use]
     pub fn len(&self) -> usize {
+        self.settle();
         self.ring.len()
     }
 
     /// Whether no message waits to be got, at this moment.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ring.is_empty()
+        self.len() == 0
     }
 
     /// How many messages wait or are on lease, at this moment.
     #[must_use]
     pub fn unfinished(&self) -> usize {
-        self.ring.settle();
-        self.ring.word(UNFINISHED).load(Relaxed) as usize
+        self.settle();
+        self.ring.parts().unfinished() as usize
     }
 
     /// How many messages may wait; `None` for any number.
@@ -183,46 +183,54 @@ impl JoinableRing {
         buffer: &mut Vec<u8>,
         look: Look,
     ) -> Attempt<Result<RingLease, RingGetError>> {
-        let mut now = self.ring.enter();
-        let Some(outcome) = lease_of(&mut now, buffer, look.is_due) else {
-            return now.sleep_as(GETTERS);
-        };
-        if look.has_slept() {
-            let is_more = outcome.is_err() || self.ring.count() > 0;
-            now.pass_on(GETTERS, is_more);
+        let mut getting = self.ring.parts().getting();
+        let attempt = getting.or_sleep(GETTERS, |getting| lease_of(getting, buffer, look.is_due));
+        if let Attempt::Done(outcome) = &attempt
+            && look.has_slept()
+        {
+            getting.pass_on(outcome.is_err());
         }
-        Attempt::Done(outcome)
+        attempt
     }
 
     fn join_attempt(&self, look: Look) -> Attempt<()> {
-        let mut now = self.ring.enter();
+        let mut getting = self.ring.parts().getting();
         if look.is_due {
-            now.bury_dead();
+            getting.bury_dead();
         }
-        if self.ring.word(UNFINISHED).load(Relaxed) == 0 {
-            return Attempt::Done(());
+        getting.or_sleep(JOINERS, |getting| {
+            (getting.parts.unfinished() == 0).then_some(())
+        })
+    }
+
+    /// Sees to what a process left that died in here, so that what can be read is right.
+    fn settle(&self) {
+        let parts = self.ring.parts();
+        if let Some(acquired) = parts.get_gate().take_over_now() {
+            drop(parts.got_by(acquired));
         }
-        now.sleep_as(JOINERS)
     }
 }
 
 /// Leases a message, if it is time also from the dead; `None` if there is none.
 fn lease_of(
-    now: &mut Now<'_>,
+    getting: &mut Getting<'_>,
     buffer: &mut Vec<u8>,
     looks_for_dead: bool,
 ) -> Option<Result<RingLease, RingGetError>> {
     loop {
-        match now.lease(buffer) {
+        match getting.lease(buffer) {
             Ok(Some(lease)) => return Some(Ok(lease)),
             Err(_) => return Some(Err(RingGetError::Scribbled)),
             Ok(None) => {}
         }
-        let is_over = now.ring.word(UNFINISHED).load(Relaxed) == 0;
-        if is_over && now.ring.is_closed() {
+        // In this order: nothing is put once it is closed.
+        let is_closed = getting.parts.is_closed();
+        let is_over = getting.parts.unfinished() == 0;
+        if is_over && is_closed {
             return Some(Err(RingGetError::Closed));
         }
-        if is_over || !looks_for_dead || !now.bury_dead() {
+        if is_over || !looks_for_dead || !getting.bury_dead() {
             return None;
         }
     }

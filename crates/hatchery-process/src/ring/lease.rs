@@ -5,10 +5,11 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::ends::End;
 use super::frames::{Frames, Header, Scribbled};
-use super::now::Now;
-use super::{CLOSED, COUNT, GETTERS, NEXT};
-use crate::sync::{ALL, Member, written};
+use super::getting::Getting;
+use super::parts::{GETTERS, JOINERS, PUTTERS, Parts};
+use crate::sync::{ALL, Member, Monitor, written};
 
 /// The holder of a message with which somebody is done.
 const DONE: u32 = 0x7ff;
@@ -78,25 +79,25 @@ impl State {
     }
 }
 
-impl Now<'_> {
+impl Getting<'_> {
     /// Leases the first message that waits; `None` if none does.
     pub(super) fn lease(&mut self, buffer: &mut Vec<u8>) -> Result<Option<RingLease>, Scribbled> {
-        let ring = self.ring;
-        let frames = ring.frames();
-        let mut position = self.next_waiting(&frames);
-        while let Some(header) = frames.header(position)? {
+        let frames = self.parts.frames();
+        let tail = self.tail();
+        let mut position = self.next_waiting(tail);
+        while let Some(header) = frames.header(position, tail)? {
             let behind = Frames::behind(position, header);
             let state = State::from_word(header.state);
             if state.is_ready() {
                 frames.read(position, header, buffer);
                 let leased = State {
-                    holder: ring.monitor.own().0,
+                    holder: self.parts.monitor.own().0,
                     deliveries: state.deliveries + 1,
                 };
                 frames.set_state(position, with_state(header, leased));
-                ring.word(NEXT).store(behind, Relaxed);
-                written();
-                self.count_down();
+                self.set_next(behind);
+                self.count_got(1);
+                self.calls.call_awaiting(PUTTERS);
                 return Ok(Some(RingLease {
                     position,
                     len: header.bytes as usize,
@@ -105,14 +106,13 @@ impl Now<'_> {
             }
             position = behind;
         }
-        ring.word(NEXT).store(position, Relaxed);
-        written();
+        self.set_next(position);
         Ok(None)
     }
 
     /// Is done with a message of this process.
     pub(super) fn finish(&mut self, lease: RingLease) -> Result<(), NotLeased> {
-        let frames = self.ring.frames();
+        let frames = self.parts.frames();
         let header = self.own_header(&frames, lease)?;
         let state = State {
             holder: DONE,
@@ -121,11 +121,12 @@ impl Now<'_> {
         frames.set_state(lease.position, with_state(header, state));
         self.count_finished();
         self.remove_done(&frames);
-        if frames.head() == frames.tail() {
+        let is_closed = self.parts.is_closed();
+        if self.parts.get_end().own().position == self.tail() {
             self.give_back(&frames);
-            if self.ring.word(CLOSED).load(Relaxed) != 0 {
+            if is_closed {
                 // Nothing can come back any more.
-                self.ring_for(GETTERS, ALL);
+                self.calls.call(GETTERS, ALL);
             }
         }
         Ok(())
@@ -133,7 +134,7 @@ impl Now<'_> {
 
     /// Gives a message of this process back, for another to get.
     pub(super) fn give_up(&mut self, lease: RingLease) -> Result<(), NotLeased> {
-        let frames = self.ring.frames();
+        let frames = self.parts.frames();
         let header = self.own_header(&frames, lease)?;
         self.put_back(&frames, lease.position, header);
         Ok(())
@@ -141,15 +142,16 @@ impl Now<'_> {
 
     /// Takes back what is on lease to processes that are dead; true if there was anything.
     pub(super) fn bury_dead(&mut self) -> bool {
-        let frames = self.ring.frames();
+        let frames = self.parts.frames();
         let mut known: Vec<(Member, bool)> = Vec::new();
         let mut any = false;
-        let mut position = frames.head();
-        while let Ok(Some(header)) = frames.header(position) {
+        let tail = self.tail();
+        let mut position = self.parts.get_end().own().position;
+        while let Ok(Some(header)) = frames.header(position, tail) {
             if let Some(holder) = State::from_word(header.state).holder() {
                 let verdict = known.iter().find(|(member, _)| *member == holder);
                 let is_alive = verdict.map_or_else(
-                    || self.ring.monitor.is_alive(holder),
+                    || self.parts.monitor.is_alive(holder),
                     |&(_, is_alive)| is_alive,
                 );
                 known.push((holder, is_alive));
@@ -169,55 +171,84 @@ impl Now<'_> {
             ..State::from_word(header.state)
         };
         // First, so that it is found whenever this process dies.
-        let head = frames.head();
-        let next = self.next_waiting(frames);
+        let head = self.parts.get_end().own().position;
+        let next = self.next_waiting(self.tail());
         if position.wrapping_sub(head) < next.wrapping_sub(head) {
-            self.ring.word(NEXT).store(position, Relaxed);
-            written();
+            self.set_next(position);
         }
         frames.set_state(position, with_state(header, state));
-        let count = self.ring.word(COUNT);
-        count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
-        written();
-        self.wake_up(GETTERS);
+        self.count_got(-1);
+        self.calls.call_awaiting(GETTERS);
+    }
+
+    /// Where messages end, at this moment.
+    fn tail(&self) -> u32 {
+        self.parts.put_end().others().position
+    }
+
+    /// Counts messages that do not wait any more, or do again.
+    fn count_got(&self, more: i32) {
+        let end = self.parts.get_end().own();
+        self.parts.get_end().set(End {
+            count: end.count.wrapping_add_signed(more),
+            ..end
+        });
+    }
+
+    /// Counts a message that is done with.
+    fn count_finished(&mut self) {
+        self.set_finished(self.finished().wrapping_add(1));
+        self.calls.call_awaiting(JOINERS);
     }
 
     /// Where to look for a message that waits: none before it does.
-    fn next_waiting(&self, frames: &Frames<'_>) -> u32 {
-        let (head, tail) = (frames.head(), frames.tail());
-        let next = self.ring.word(NEXT).load(Relaxed);
+    fn next_waiting(&self, tail: u32) -> u32 {
+        let head = self.parts.get_end().own().position;
+        let next = self.parts.next().load(Relaxed) as u32;
         let is_inside = next.wrapping_sub(head) <= tail.wrapping_sub(head);
         if is_inside { next } else { head }
     }
 
+    fn set_next(&self, position: u32) {
+        self.parts.next().store(position.into(), Relaxed);
+        written();
+    }
+
     fn own_header(&self, frames: &Frames<'_>, lease: RingLease) -> Result<Header, NotLeased> {
-        let header = frames.header(lease.position).ok().flatten();
-        let own = self.ring.monitor.own();
+        let (head, tail) = (self.parts.get_end().own().position, self.tail());
+        // What is outside of the ring now was this process's long ago, if ever.
+        let is_inside = lease.position.wrapping_sub(head) < tail.wrapping_sub(head);
+        let header = frames.header(lease.position, tail).ok().flatten();
+        let own = self.parts.monitor.own();
         header
-            .filter(|header| State::from_word(header.state).holder() == Some(own))
+            .filter(|header| is_inside && State::from_word(header.state).holder() == Some(own))
             .ok_or(NotLeased)
     }
 
     /// Removes what is done with, up to the first message that is not.
     fn remove_done(&self, frames: &Frames<'_>) {
-        let head = frames.head();
-        let mut position = head;
-        while let Ok(Some(header)) = frames.header(position)
+        let tail = self.tail();
+        let end = self.parts.get_end().own();
+        let mut position = end.position;
+        while let Ok(Some(header)) = frames.header(position, tail)
             && State::from_word(header.state).is_done()
         {
             position = Frames::behind(position, header);
         }
-        if position != head {
-            frames.remove_to(position);
+        if position != end.position {
+            self.parts.get_end().set(End { position, ..end });
         }
     }
 }
 
 /// Whether a member has something on lease, as far as that can be seen without the lock.
-pub(super) fn has_leases(frames: &Frames<'_>, member: Member) -> bool {
-    let mut position = frames.head();
+pub(super) fn has_leases(monitor: &Monitor, member: Member) -> bool {
+    let parts = Parts::of(monitor);
+    let frames = parts.frames();
+    let mut position = parts.get_end().others().position;
+    let tail = parts.put_end().others().position;
     loop {
-        match frames.header(position) {
+        match frames.header(position, tail) {
             Ok(Some(header)) if State::from_word(header.state).holder() == Some(member) => {
                 return true;
             }

@@ -1,25 +1,36 @@
 //! A queue of messages in memory that processes share.
 //!
-//! One lock guards it all, and is held only while bytes are copied. Whoever finds the queue empty or full
-//! waits for a bell, which is rung for it when the lock is given up.
+//! Whoever puts holds one lock, whoever gets another, while bytes are copied; each writes only to
+//! words of its own side. Whoever finds the queue empty or full waits for a bell, which is rung for it when
+//! the other side's lock is given up. To make the ring larger or smaller takes both locks. Who puts may then wait
+//! for who gets, but never the other way round.
 //!
 //! ```text
-//! word 0, 1     head, tail: positions of the first message and behind the last
-//! word 2        span, as a power of two
-//! word 3        how many messages wait to be got
-//! word 4, 5     getters: a number that changes when they are woken, and whether any sleep
-//! word 6, 7     putters: the same
-//! word 8        how many messages wait or are on lease
-//! word 9, 10    joiners: as getters
-//! word 11       where to look for a message that waits, if messages are leased
-//! word 12       closed
-//! word 13       how many messages may wait; 0 for any number
+//! word 0        span, as a power of two
+//! word 1        closed
+//! word 2        how many messages may wait; 0 for any number
+//! word 3, 4     getters: a number that changes when they are woken, and whether any sleep
+//! word 5, 6     putters: the same
+//! word 7, 8     joiners: the same
+//! word 16       the lock of those who put
+//! word 48       the lock of those who get
+//! wide 0        the end where messages are put, and how many ever were
+//! wide 1        what was last seen of the other end there
+//! wide 16       the end where messages are got, and how many were, less those that came back
+//! wide 17       what was last seen of the other end there
+//! wide 18       how many messages somebody was done with, if messages are leased
+//! wide 19       where to look for a message that waits, if messages are leased
+//! wide 32 …     the messages
 //! ```
 
+mod calls;
+mod ends;
 mod frames;
+mod getting;
 mod joinable;
 mod lease;
-mod now;
+mod parts;
+mod putting;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -30,40 +41,21 @@ pub use watch::RingWatch;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use hatchery_os::Layout;
-
 use crate::sync::{
-    Acquired, Attempt, Bell, HasClaims, Look, Monitor, Patience, ShareError, Wake, shared_object,
+    Attempt, HasClaims, Look, Member, Monitor, Patience, ShareError, Wake, shared_object,
     wait_async, wait_until,
 };
 
-use self::frames::{Ends, Frames};
+use self::frames::words_for;
 use self::lease::has_leases;
-use self::now::Now;
-
-const HEAD: usize = 0;
-const TAIL: usize = 1;
-const SPAN_LOG: usize = 2;
-const COUNT: usize = 3;
-const SLEEPERS: [usize; 3] = [4, 6, 9];
-const UNFINISHED: usize = 8;
-const NEXT: usize = 11;
-const CLOSED: usize = 12;
-const COUNT_MAX: usize = 13;
-const WORDS: usize = 14;
-
-const GETTERS: Sleepers = Sleepers(0);
-const PUTTERS: Sleepers = Sleepers(1);
-const JOINERS: Sleepers = Sleepers(2);
+use self::parts::{CAPACITY_WORDS, COUNT_MAX, GETTERS, LAYOUT, PUTTERS, Parts, SPAN_LOG};
+use self::putting::Growth;
 
 /// The span of a ring that is new or has run empty, as a power of two: 64 KiB.
 const SPAN_LOG_MIN: u32 = 13;
-
-/// The words for messages: 1 GiB, of which only what is used takes memory.
-const CAPACITY_WORDS: usize = 1 << 27;
 
 /// Memory is given back once an empty ring holds more than this, as a power of two: 4 MiB.
 const SPAN_LOG_KEPT: u32 = 19;
@@ -78,6 +70,7 @@ pub const RING_MESSAGE_BYTES_MAX: usize = (CAPACITY_WORDS / 2 - 1) * size_of::<u
 #[derive(Clone, Debug)]
 pub struct Ring {
     monitor: Monitor,
+    /// How patient this process is: for room, and for a message.
     patience: Arc<[Patience; 2]>,
 }
 
@@ -114,22 +107,6 @@ pub enum RingGetError {
     Scribbled,
 }
 
-/// Those who sleep for one reason.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Sleepers(usize);
-
-impl Sleepers {
-    /// The word that they sleep on.
-    const fn bell(self) -> usize {
-        SLEEPERS[self.0]
-    }
-
-    /// The word that says whether any do.
-    const fn is_awaited(self) -> usize {
-        SLEEPERS[self.0] + 1
-    }
-}
-
 impl Ring {
     /// Makes an empty queue of up to `count_max` messages; 0 for any number.
     ///
@@ -137,14 +114,12 @@ impl Ring {
     ///
     /// Returns [`ShareError::Memory`] for any error of the kernel.
     pub fn new(count_max: u32) -> Result<Self, ShareError> {
-        Self::with_claims(count_max, |_, _| false)
+        Self::with_claims(count_max, has_a_lock)
     }
 
     /// Makes one whose messages are leased.
     fn new_leasing(count_max: u32) -> Result<Self, ShareError> {
-        Self::with_claims(count_max, |monitor, member| {
-            has_leases(&frames_in(monitor), member)
-        })
+        Self::with_claims(count_max, has_something)
     }
 
     fn with_claims(count_max: u32, has_claims: HasClaims) -> Result<Self, ShareError> {
@@ -156,14 +131,12 @@ impl Ring {
     }
 
     fn map(memory: OwnedFd) -> Result<Self, ShareError> {
-        let monitor = Monitor::map(memory, LAYOUT, |_, _| false)?;
+        let monitor = Monitor::map(memory, LAYOUT, has_a_lock)?;
         Ok(Self::new_here(monitor))
     }
 
     fn map_leasing(memory: OwnedFd) -> Result<Self, ShareError> {
-        let monitor = Monitor::map(memory, LAYOUT, |monitor, member| {
-            has_leases(&frames_in(monitor), member)
-        })?;
+        let monitor = Monitor::map(memory, LAYOUT, has_something)?;
         Ok(Self::new_here(monitor))
     }
 
@@ -180,14 +153,20 @@ impl Ring {
     ///
     /// See [`RingPutError`].
     pub fn put(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), RingPutError> {
-        let outcome = match self.put_attempt(bytes, Look::default()) {
-            Attempt::Done(outcome) => return outcome,
-            Attempt::Wait(_) => {
-                self.patience[0].look(|| self.has_worthwhile_room());
-                let bell = self.word(PUTTERS.bell());
-                wait_until(bell, deadline, |look| self.put_attempt(bytes, look))
-            }
-        };
+        if let Some(outcome) = self.parts().putting().put(bytes, Growth::Easy) {
+            return outcome;
+        }
+        self.put_patiently(bytes, deadline)
+    }
+
+    #[cold]
+    fn put_patiently(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), RingPutError> {
+        let words = words_for(bytes.len());
+        let bell = self.parts().bell_word(PUTTERS);
+        let outcome = self.patience[0].wait(
+            || self.parts().has_worthwhile_room() && self.parts().has_easy_room(words),
+            || wait_until(bell, deadline, |look| self.put_attempt(bytes, look)),
+        );
         outcome.unwrap_or(Err(RingPutError::Full))
     }
 
@@ -197,8 +176,8 @@ impl Ring {
     ///
     /// See [`RingPutError`].
     pub fn try_put(&self, bytes: &[u8]) -> Result<(), RingPutError> {
-        let mut now = self.enter();
-        now.put(bytes, false).unwrap_or(Err(RingPutError::Full))
+        let outcome = self.parts().putting().put(bytes, Growth::Any);
+        outcome.unwrap_or(Err(RingPutError::Full))
     }
 
     /// Puts a message once there is room, without holding a thread.
@@ -226,14 +205,23 @@ impl Ring {
         buffer: &mut Vec<u8>,
         deadline: Option<Instant>,
     ) -> Result<usize, RingGetError> {
-        let outcome = match self.get_attempt(buffer, Look::default()) {
-            Attempt::Done(outcome) => return outcome,
-            Attempt::Wait(_) => {
-                self.patience[1].look(|| self.count() > 0);
-                let bell = self.word(GETTERS.bell());
-                wait_until(bell, deadline, |look| self.get_attempt(buffer, look))
-            }
-        };
+        if let Some(outcome) = self.parts().getting().get(buffer) {
+            return outcome;
+        }
+        self.get_patiently(buffer, deadline)
+    }
+
+    #[cold]
+    fn get_patiently(
+        &self,
+        buffer: &mut Vec<u8>,
+        deadline: Option<Instant>,
+    ) -> Result<usize, RingGetError> {
+        let bell = self.parts().bell_word(GETTERS);
+        let outcome = self.patience[1].wait(
+            || self.parts().count() > 0,
+            || wait_until(bell, deadline, |look| self.get_attempt(buffer, look)),
+        );
         outcome.unwrap_or(Err(RingGetError::Empty))
     }
 
@@ -243,8 +231,8 @@ impl Ring {
     ///
     /// See [`RingGetError`].
     pub fn try_get(&self, buffer: &mut Vec<u8>) -> Result<usize, RingGetError> {
-        let mut now = self.enter();
-        now.get(buffer, false).unwrap_or(Err(RingGetError::Empty))
+        let outcome = self.parts().getting().get(buffer);
+        outcome.unwrap_or(Err(RingGetError::Empty))
     }
 
     /// Gets the next message once there is one, without holding a thread.
@@ -263,20 +251,19 @@ impl Ring {
 
     /// Lets nobody put any more; what is there can still be got.
     pub fn close(&self) {
-        self.enter().close();
+        self.parts().putting().close();
     }
 
     /// Whether somebody has closed the queue.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.word(CLOSED).load(Relaxed) != 0
+        self.parts().is_closed()
     }
 
     /// How many messages wait to be got, at this moment.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.settle();
-        self.count()
+        self.parts().count() as usize
     }
 
     /// Whether no message waits to be got, at this moment.
@@ -288,40 +275,19 @@ impl Ring {
     /// How many messages may wait; `None` for any number.
     #[must_use]
     pub fn count_max(&self) -> Option<u32> {
-        let count = self.word(COUNT_MAX).load(Relaxed);
+        let count = self.parts().count_max();
         (count > 0).then_some(count)
     }
 
-    /// How many messages wait, unless somebody died before it had counted.
-    fn count(&self) -> usize {
-        self.word(COUNT).load(Relaxed) as usize
-    }
-
-    /// Sees to what a process left that died in here, so that what can be read is right.
-    fn settle(&self) {
-        if self.monitor.take_over_now().is_some() {
-            Now::new(self).recount();
-        }
-    }
-
-    /// Whether there may be so much room that it is worth waking for.
-    fn has_worthwhile_room(&self) -> bool {
-        let count_max = self.word(COUNT_MAX).load(Relaxed);
-        let count = self.word(COUNT).load(Relaxed);
-        count_max.saturating_sub(count) >= worthwhile_room(count_max)
-    }
-
     fn put_attempt(&self, bytes: &[u8], look: Look) -> Attempt<Result<(), RingPutError>> {
-        let mut now = self.enter();
-        match now.put(bytes, look.has_slept()) {
-            Some(outcome) => {
-                if outcome.is_err() && look.has_slept() {
-                    now.ring_for(PUTTERS, 1);
-                }
-                Attempt::Done(outcome)
-            }
-            None => now.sleep_as(PUTTERS),
+        let mut putting = self.parts().putting();
+        let attempt = putting.put_or_sleep(bytes);
+        if let Attempt::Done(outcome) = &attempt
+            && look.has_slept()
+        {
+            putting.pass_on(outcome.is_err());
         }
+        attempt
     }
 
     fn get_attempt(
@@ -329,70 +295,30 @@ impl Ring {
         buffer: &mut Vec<u8>,
         look: Look,
     ) -> Attempt<Result<usize, RingGetError>> {
-        let mut now = self.enter();
-        match now.get(buffer, look.has_slept()) {
-            Some(outcome) => {
-                if outcome.is_err() && look.has_slept() {
-                    now.ring_for(GETTERS, 1);
-                }
-                Attempt::Done(outcome)
-            }
-            None => now.sleep_as(GETTERS),
+        let mut getting = self.parts().getting();
+        let attempt = getting.or_sleep(GETTERS, |getting| getting.get(buffer));
+        if let Attempt::Done(outcome) = &attempt
+            && look.has_slept()
+        {
+            getting.pass_on(outcome.is_err());
         }
-    }
-
-    fn enter(&self) -> Now<'_> {
-        let acquired = self.monitor.acquire();
-        let mut now = Now::new(self);
-        if acquired != Acquired::Free {
-            now.recount();
-        }
-        now
+        attempt
     }
 
     #[inline]
-    fn word(&self, index: usize) -> &AtomicU32 {
-        &self.monitor.words()[index]
-    }
-
-    #[inline]
-    fn bell(&self, sleepers: Sleepers) -> Bell<'_, AtomicU32> {
-        Bell {
-            number: self.word(sleepers.bell()),
-            is_awaited: self.word(sleepers.is_awaited()),
-        }
-    }
-
-    #[inline]
-    fn frames(&self) -> Frames<'_> {
-        frames_in(&self.monitor)
+    fn parts(&self) -> Parts<'_> {
+        Parts::of(&self.monitor)
     }
 }
 
-#[inline]
-fn frames_in(monitor: &Monitor) -> Frames<'_> {
-    let words = monitor.words();
-    Frames {
-        ends: Ends {
-            head: &words[HEAD],
-            tail: &words[TAIL],
-            span_log: &words[SPAN_LOG],
-        },
-        words: monitor.wides(),
-    }
+/// Whether a member holds one of the locks.
+fn has_a_lock(monitor: &Monitor, member: Member) -> bool {
+    Parts::of(monitor).is_held_by(member)
+}
+
+/// Whether a member holds one of the locks, or has something on lease.
+fn has_something(monitor: &Monitor, member: Member) -> bool {
+    has_a_lock(monitor, member) || has_leases(monitor, member)
 }
 
 shared_object!(Ring);
-
-/// How much room in a full queue is worth waking somebody for.
-///
-/// Waking costs more than many messages, so who has filled a long queue sleeps until there is room for
-/// some.
-fn worthwhile_room(count_max: u32) -> u32 {
-    count_max.div_ceil(2)
-}
-
-const LAYOUT: Layout = Layout {
-    words: WORDS,
-    wides: CAPACITY_WORDS,
-};

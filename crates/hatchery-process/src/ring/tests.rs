@@ -10,6 +10,7 @@ use futures::executor::block_on;
 use proptest::prelude::*;
 
 use super::lease::State;
+use super::parts::{MESSAGES, PUT_END};
 use super::*;
 use crate::Parcel;
 
@@ -101,12 +102,12 @@ fn a_message_longer_than_any_may_be_is_refused_with_the_limit() {
 fn memory_that_was_scribbled_over_is_an_error() {
     let ring = Ring::new(0).unwrap();
     ring.try_put(b"good").unwrap();
-    ring.monitor.wides()[0].store(u64::from(u32::MAX), Relaxed);
+    ring.monitor.wides()[MESSAGES].store(u64::from(u32::MAX), Relaxed);
 
     assert_eq!(text(&ring), Err(RingGetError::Scribbled));
-    ring.word(TAIL).store(u32::MAX / 2, Relaxed);
+    ring.monitor.wides()[PUT_END].store(u64::from(u32::MAX / 2), Relaxed);
     assert_eq!(text(&ring), Err(RingGetError::Scribbled));
-    ring.word(SPAN_LOG).store(77, Relaxed);
+    ring.monitor.words()[SPAN_LOG].store(77, Relaxed);
     assert_eq!(text(&ring), Err(RingGetError::Scribbled));
 }
 
@@ -313,11 +314,12 @@ mod joinable {
         let ring = queue(&["a", "b", "c"]);
         let (lease, _) = get(&ring).unwrap();
         // As if another process had it, which is dead: the table has no such member.
-        let frames = ring.ring.frames();
-        let header = frames.header(frames.head()).unwrap().unwrap();
+        let frames = ring.ring.parts().frames();
+        let (head, tail) = (0, ring.ring.parts().put_end().others().position);
+        let header = frames.header(head, tail).unwrap().unwrap();
         let theirs = State::from_word(header.state).of(900);
         frames.set_state(
-            frames.head(),
+            head,
             frames::Header {
                 state: theirs.word(),
                 ..header

@@ -12,7 +12,8 @@ use std::task::{Context, Waker};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::{GETTERS, JoinableRing, Ring};
+use super::parts::GETTERS;
+use super::{JoinableRing, Ring};
 use crate::sync::{Attempt, Wake, wait_async};
 
 /// Waits for a queue once, without getting anything.
@@ -111,15 +112,13 @@ impl Ring {
         RingWatch::new(move || {
             let (ring, place) = (ring.clone(), ring.monitor.place(GETTERS.bell()));
             Box::pin(wait_async(place, Wake::One, move |look| {
-                let mut now = ring.enter();
-                if ring.count() == 0 && !ring.is_closed() {
-                    return now.sleep_as(GETTERS);
-                }
-                if look.has_slept() {
+                let mut getting = ring.parts().getting();
+                let attempt = getting.or_sleep(GETTERS, |_| ring.is_ready().then_some(()));
+                if matches!(attempt, Attempt::Done(())) && look.has_slept() {
                     // It takes nothing, and may have been woken in place of one who would.
-                    now.ring_for(GETTERS, 1);
+                    getting.calls.call(GETTERS, 1);
                 }
-                Attempt::Done(())
+                attempt
             }))
         })
     }
@@ -129,9 +128,9 @@ impl JoinableRing {
     /// Whether [`try_get`](Self::try_get) would not find the queue empty, at this moment.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let mut now = self.ring.enter();
-        if self.ring.count() == 0 {
-            now.bury_dead();
+        let mut getting = self.ring.parts().getting();
+        if self.ring.parts().count() == 0 {
+            getting.bury_dead();
         }
         self.is_ready_within()
     }
@@ -146,23 +145,21 @@ impl JoinableRing {
         RingWatch::new(move || {
             let (queue, place) = (queue.clone(), queue.ring.monitor.place(GETTERS.bell()));
             Box::pin(wait_async(place, Wake::One, move |look| {
-                let mut now = queue.ring.enter();
-                if look.is_due && queue.ring.count() == 0 {
-                    now.bury_dead();
+                let mut getting = queue.ring.parts().getting();
+                if look.is_due && queue.ring.parts().count() == 0 {
+                    getting.bury_dead();
                 }
-                if !queue.is_ready_within() {
-                    return now.sleep_as(GETTERS);
+                let attempt = getting.or_sleep(GETTERS, |_| queue.is_ready_within().then_some(()));
+                if matches!(attempt, Attempt::Done(())) && look.has_slept() {
+                    getting.calls.call(GETTERS, 1);
                 }
-                if look.has_slept() {
-                    now.ring_for(GETTERS, 1);
-                }
-                Attempt::Done(())
+                attempt
             }))
         })
     }
 
     /// Whether there is something to get, or never will be, for one who has the lock.
     fn is_ready_within(&self) -> bool {
-        self.ring.count() > 0 || self.is_closed() && self.unfinished() == 0
+        self.ring.parts().count() > 0 || self.is_closed() && self.ring.parts().unfinished() == 0
     }
 }

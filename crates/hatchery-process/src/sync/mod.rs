@@ -8,6 +8,7 @@ mod bell;
 mod condition;
 mod crash;
 mod event;
+mod gate;
 mod lock;
 mod lock_word;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use semaphore::{BoundedSemaphore, NoPermit, OverRelease, Permit, Semaphore, 
 
 pub(crate) use bell::Bell;
 pub(crate) use crash::written;
+pub(crate) use gate::Gate;
 pub(crate) use monitor::{Acquired, Entered, HasClaims, Member, Monitor};
 pub(crate) use object::shared_object;
 pub(crate) use spin::Patience;

@@ -2,7 +2,7 @@
 //!
 //! The lock is one word, which holds the number of its owner. Owners register in a table in the
 //! same memory, under an [`Identity`], so whoever waits can tell whether the owner still lives,
-//! and take the lock over if it does not. `lock_word` is how the word changes.
+//! and take the lock over if it does not. `gate` is how that is done, `lock_word` how the word changes.
 //!
 //! ```text
 //! word 0    the lock: 0, or the owner's number, and a bit if somebody waits
@@ -19,9 +19,8 @@ use std::time::Instant;
 
 use hatchery_os::{Layout, MapError, SharedMemory};
 
-use super::lock_word::{LockWord, Taken};
-use super::spin::pause;
-use super::wait::{Attempt, Look, Place, wait_until};
+use super::gate::Gate;
+use super::wait::{Attempt, Look, Place};
 use crate::identity::{Identity, epoch};
 
 /// How many processes can use one object at a time.
@@ -29,13 +28,6 @@ pub(crate) const MEMBERS_MAX: usize = 1024;
 
 /// Where the object's own words begin: on a cache line of their own.
 const WORDS: usize = 16;
-
-/// How often to look at a lock that is held before sleeping.
-const SPINS: u32 = 200;
-
-/// The pauses between two looks: time for the holder to come and go several times, since each look
-/// takes the lock's memory away from its CPU.
-const SPIN_PAUSES: u32 = 16;
 
 /// A process that uses an object: its place in the table, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,48 +182,49 @@ impl Monitor {
         identity.is_some_and(Identity::is_alive)
     }
 
+    /// The lock.
+    #[inline]
+    pub(crate) fn gate(&self) -> Gate<'_> {
+        Gate {
+            monitor: self,
+            word: &self.memory.words()[0],
+        }
+    }
+
+    /// A further lock, which is one of the object's own words.
+    #[inline]
+    pub(crate) fn gate_of<'a>(&'a self, word: &'a AtomicU32) -> Gate<'a> {
+        Gate {
+            monitor: self,
+            word,
+        }
+    }
+
     /// Takes the lock if it is free.
     #[inline]
     pub(crate) fn try_acquire(&self) -> bool {
-        self.lock().try_take(self.own().0)
+        self.gate().try_acquire()
     }
 
     /// Takes the lock, or says what to wait for; if it is time, from a dead owner too.
     pub(crate) fn attempt(&self, look: Look) -> Attempt<Acquired> {
-        let is_alive = |owner| self.is_alive(Member(owner));
-        match self.lock().attempt(self.own().0, look, is_alive) {
-            Attempt::Done(Taken::Free) => Attempt::Done(Acquired::Free),
-            Attempt::Done(Taken::FromDead(owner)) => {
-                Attempt::Done(Acquired::OwnerDied(Member(owner)))
-            }
-            Attempt::Wait(seen) => Attempt::Wait(seen),
-        }
+        self.gate().attempt(look)
     }
 
     /// Takes the lock from an owner that is dead, if it is.
     pub(crate) fn take_over_now(&self) -> Option<Acquired> {
-        let held = self.lock_word().load(Ordering::Relaxed);
-        let is_alive = |owner| self.is_alive(Member(owner));
-        let owner = self.lock().take_over(held, self.own().0, is_alive);
-        owner.map(|owner| Acquired::OwnerDied(Member(owner)))
+        self.gate().take_over_now()
     }
 
     /// Takes the lock, waiting for it until the deadline.
     pub(crate) fn acquire_until(&self, deadline: Option<Instant>) -> Option<Acquired> {
-        if self.try_acquire() || self.spin() {
-            return Some(Acquired::Free);
-        }
-        wait_until(self.lock_word(), deadline, |look| self.attempt(look))
+        self.gate().acquire_until(deadline)
     }
 
     /// Takes the lock, waiting for it as long as it takes.
     #[inline]
     pub(crate) fn acquire(&self) -> Acquired {
-        if self.try_acquire() {
-            return Acquired::Free;
-        }
-        self.acquire_until(None)
-            .expect("waiting without a deadline ends only with the lock")
+        self.gate().acquire()
     }
 
     /// The lock, which was taken, for a moment.
@@ -249,40 +242,16 @@ impl Monitor {
         self.entered(self.acquire())
     }
 
-    /// Looks at a lock that is held a few times more, unless others sleep for it already.
-    #[cold]
-    fn spin(&self) -> bool {
-        for _ in 0..SPINS {
-            match self.lock().spins_for() {
-                Some(0) if self.try_acquire() => return true,
-                Some(_held) => pause(SPIN_PAUSES),
-                None => return false,
-            }
-        }
-        false
-    }
-
     /// Gives the lock up, whoever holds it; false if nobody does.
     #[inline]
     pub(crate) fn release(&self) -> bool {
-        self.lock().release()
+        self.gate().release()
     }
 
     /// Who holds the lock, as far as that can be said.
     #[inline]
     pub(crate) fn holder(&self) -> Option<Member> {
-        let owner = self.lock().owner();
-        (owner != 0).then_some(Member(owner))
-    }
-
-    #[inline]
-    fn lock(&self) -> LockWord<'_, AtomicU32> {
-        LockWord(self.lock_word())
-    }
-
-    #[inline]
-    pub(crate) fn lock_word(&self) -> &AtomicU32 {
-        &self.memory.words()[0]
+        self.gate().holder()
     }
 }
 
@@ -368,7 +337,7 @@ mod tests {
     fn the_lock_of_a_dead_owner_is_taken_over_by_whoever_waits() {
         let monitor = monitor();
         monitor.table()[1].store(dead().word(), Ordering::Relaxed);
-        monitor.lock_word().store(2, Ordering::Relaxed);
+        monitor.gate().word.store(2, Ordering::Relaxed);
 
         let entered = monitor.enter();
 

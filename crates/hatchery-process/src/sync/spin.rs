@@ -2,21 +2,30 @@
 //!
 //! A sleep and the wake-up from it cost as much as hundreds of messages, so where another CPU is
 //! about to bring what is waited for, looking for it is cheaper. Where it is not, looking only takes
-//! its time. Which it is, is learnt: each vain look halves the patience for the next.
+//! its time. Which it is, is learnt: a long sleep after a vain look halves the patience for the next, and
+//! a short one, which more patience would have spared, doubles it. And where the first look mostly finds
+//! something, it is put off: whoever brings it brings more in that time, undisturbed.
 
 use std::hint::spin_loop;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
 
-/// The most looks before a sleep.
-const PATIENCE_MAX: u32 = 256;
+/// The most pauses before a sleep.
+const PATIENCE_MAX: u32 = 4096;
 
 /// The least, so that it can be learnt that looking pays again.
-const PATIENCE_MIN: u32 = 4;
+const PATIENCE_MIN: u32 = 64;
 
-/// The pauses between two looks: whoever brings something is not to be disturbed.
-const PAUSES: u32 = 16;
+/// The fewest pauses before a look.
+const PAUSES_MIN: u32 = 16;
+
+/// The most pauses before a look: whoever brings something is disturbed by each.
+const PAUSES_MAX: u32 = 128;
+
+/// A sleep that is no longer than this was hardly worth its while.
+const SLEEP_SHORT: Duration = Duration::from_micros(150);
 
 /// Whether something can happen while this process looks.
 static HAS_OTHER_CPUS: LazyLock<bool> =
@@ -24,29 +33,62 @@ static HAS_OTHER_CPUS: LazyLock<bool> =
 
 /// How patient this process is about one thing.
 #[derive(Debug)]
-pub(crate) struct Patience(AtomicU32);
+pub(crate) struct Patience {
+    /// The pauses before a sleep.
+    pauses: AtomicU32,
+    /// The pauses before the first look.
+    pauses_first: AtomicU32,
+}
 
 impl Patience {
     pub(crate) const fn new() -> Self {
-        Self(AtomicU32::new(PATIENCE_MAX))
+        Self {
+            pauses: AtomicU32::new(PATIENCE_MAX),
+            pauses_first: AtomicU32::new(PAUSES_MIN),
+        }
     }
 
-    /// Looks until something is there, or the patience is over; true if it is there.
+    /// Looks until something is there, or the patience is over; then does what gets it, and sleeps
+    /// for it if it must.
     #[cold]
-    pub(crate) fn look(&self, mut is_there: impl FnMut() -> bool) -> bool {
-        if !*HAS_OTHER_CPUS {
-            return false;
+    pub(crate) fn wait<T>(&self, mut is_there: impl FnMut() -> bool, get: impl FnOnce() -> T) -> T {
+        if !*HAS_OTHER_CPUS || self.look(&mut is_there) {
+            return get();
         }
-        let patience = self.0.load(Relaxed);
-        for _ in 0..patience {
-            pause(PAUSES);
+        let start = Instant::now();
+        let got = get();
+        let pauses = self.pauses.load(Relaxed);
+        let next = if start.elapsed() < SLEEP_SHORT {
+            pauses * 2
+        } else {
+            pauses / 2
+        };
+        let next = next.clamp(PATIENCE_MIN, PATIENCE_MAX);
+        self.pauses.store(next, Relaxed);
+        got
+    }
+
+    fn look(&self, is_there: &mut impl FnMut() -> bool) -> bool {
+        let patience = self.pauses.load(Relaxed);
+        let first = self.pauses_first.load(Relaxed);
+        let (mut paused, mut pauses) = (0, first);
+        while paused < patience {
+            pause(pauses);
+            paused += pauses;
             if is_there() {
-                self.0.store((patience * 2).min(PATIENCE_MAX), Relaxed);
+                let is_first = paused == first;
+                self.learn_first(if is_first { first * 2 } else { first / 2 });
                 return true;
             }
+            pauses = (pauses * 2).min(PAUSES_MAX);
         }
-        self.0.store((patience / 2).max(PATIENCE_MIN), Relaxed);
+        self.learn_first(PAUSES_MIN);
         false
+    }
+
+    fn learn_first(&self, pauses: u32) {
+        let pauses = pauses.clamp(PAUSES_MIN, PAUSES_MAX);
+        self.pauses_first.store(pauses, Relaxed);
     }
 }
 

@@ -22,6 +22,13 @@ pub(crate) trait Word {
     /// Writes it if it is as it was seen, and says otherwise what it is.
     fn replace(&self, seen: u32, value: u32) -> Result<(), u32>;
 
+    /// Adds one to it.
+    fn add_one(&self);
+
+    /// Writes what it is already: comes either before or after what others exchange, sees all that those before
+    /// it had written, and is seen by those after it with all that was written before.
+    fn pass_through(&self);
+
     /// Wakes up to `count` of those who sleep on it.
     fn wake(&self, count: u32);
 }
@@ -50,6 +57,17 @@ impl Word for AtomicU32 {
         self.compare_exchange(seen, value, Ordering::AcqRel, Ordering::Acquire)?;
         written();
         Ok(())
+    }
+
+    #[inline]
+    fn add_one(&self) {
+        self.fetch_add(1, Ordering::AcqRel);
+        written();
+    }
+
+    #[inline]
+    fn pass_through(&self) {
+        self.fetch_or(0, Ordering::AcqRel);
     }
 
     fn wake(&self, count: u32) {

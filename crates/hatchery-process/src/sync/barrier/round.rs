@@ -357,7 +357,7 @@ mod tests {
         };
         put(rounds.state_wide(), passed.packed());
         // No process has this place in the table.
-        rounds.monitor.lock_word().store(77, Relaxed);
+        rounds.monitor.gate().word.store(77, Relaxed);
 
         let told = rounds.attempt(first.record, DUE);
 

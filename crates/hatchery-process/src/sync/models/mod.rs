@@ -21,8 +21,13 @@ const PREEMPTIONS_MAX: usize = 3;
 
 /// Tries a model in every way.
 fn model(body: impl Fn() + Sync + Send + 'static) {
+    model_with(PREEMPTIONS_MAX, body);
+}
+
+/// Tries a model in every way with so many interruptions.
+fn model_with(preemptions_max: usize, body: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(PREEMPTIONS_MAX);
+    builder.preemption_bound = Some(preemptions_max);
     builder.check(body);
 }
 
@@ -83,6 +88,14 @@ impl Word for ModelWord {
             self.value
                 .compare_exchange(seen, value, Ordering::AcqRel, Ordering::Acquire);
         replaced.map(drop)
+    }
+
+    fn add_one(&self) {
+        self.value.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn pass_through(&self) {
+        self.value.fetch_or(0, Ordering::AcqRel);
     }
 
     fn wake(&self, count: u32) {
