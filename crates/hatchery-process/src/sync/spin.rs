@@ -52,23 +52,22 @@ impl Patience {
     /// for it if it must.
     #[cold]
     pub(crate) fn wait<T>(&self, mut is_there: impl FnMut() -> bool, get: impl FnOnce() -> T) -> T {
-        if !*HAS_OTHER_CPUS || self.look(&mut is_there) {
+        if self.look(&mut is_there) {
             return get();
         }
         let start = Instant::now();
         let got = get();
-        let pauses = self.pauses.load(Relaxed);
-        let next = if start.elapsed() < SLEEP_SHORT {
-            pauses * 2
-        } else {
-            pauses / 2
-        };
-        let next = next.clamp(PATIENCE_MIN, PATIENCE_MAX);
-        self.pauses.store(next, Relaxed);
+        self.learn(start.elapsed());
         got
     }
 
-    fn look(&self, is_there: &mut impl FnMut() -> bool) -> bool {
+    /// Looks until something is there, or the patience is over; true if it is there. How long the
+    /// sleep was that followed is to be [told](Self::learn).
+    #[cold]
+    pub(crate) fn look(&self, mut is_there: impl FnMut() -> bool) -> bool {
+        if !*HAS_OTHER_CPUS {
+            return false;
+        }
         let patience = self.pauses.load(Relaxed);
         let first = self.pauses_first.load(Relaxed);
         let (mut paused, mut pauses) = (0, first);
@@ -84,6 +83,18 @@ impl Patience {
         }
         self.learn_first(PAUSES_MIN);
         false
+    }
+
+    /// Learns from how long it slept after a look that was in vain.
+    pub(crate) fn learn(&self, slept: Duration) {
+        let pauses = self.pauses.load(Relaxed);
+        let next = if slept < SLEEP_SHORT {
+            pauses * 2
+        } else {
+            pauses / 2
+        };
+        let next = next.clamp(PATIENCE_MIN, PATIENCE_MAX);
+        self.pauses.store(next, Relaxed);
     }
 
     fn learn_first(&self, pauses: u32) {

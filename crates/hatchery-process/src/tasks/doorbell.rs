@@ -137,11 +137,13 @@ impl Leader<'_> {
             return;
         }
         let berth = self.doorbell.berth(LEADER);
+        let start = Instant::now();
         berth.lie_down();
         if !has_news() {
             berth.sleep(deadline);
         }
         berth.look();
+        self.doorbell.patience.learn(start.elapsed());
     }
 
     /// Leaves the place, and wakes the pump if there is something new that it was told of.

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::time::Instant;
 
 use hatchery_os::{Entry, MapError, OrderQueue, Start};
 use rustix::thread::ClockId;
@@ -320,6 +321,7 @@ impl TaskReceiver {
         if is_there() || self.patience.look(&mut is_there) {
             return;
         }
+        let start = Instant::now();
         let berth = self.desk.berth();
         loop {
             berth.lie_down();
@@ -329,6 +331,7 @@ impl TaskReceiver {
             berth.sleep(None);
         }
         berth.leave();
+        self.patience.learn(start.elapsed());
     }
 }
 
