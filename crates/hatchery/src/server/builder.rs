@@ -210,7 +210,7 @@ impl ServerBuilder {
     }
 
     /// Gives each worker a copy of `value`, serialised; handlers reach it through
-    /// [`Connection::state`] and [`Worker::state`].
+    /// [`Connection::state`](crate::ConnectionInfo::state) and [`Worker::state`].
     ///
     /// A value that cannot be serialised is reported when the server is run.
     ///
