@@ -2,6 +2,7 @@
 //!
 //! Each test runs one of the fixture's, which says `ok`, and looks whether anything is left of it.
 
+mod chaos;
 mod deaths;
 mod ending;
 mod mapping;
@@ -31,11 +32,16 @@ fn check_both(test: &str) {
 
 #[track_caller]
 fn check_with(method: &str, test: &str) {
+    check_for(PATIENCE, method, test);
+}
+
+#[track_caller]
+fn check_for(patience: Duration, method: &str, test: &str) {
     let mut setup = fixture!("pool");
     // A backtrace takes longer than all the rest.
     let setup = setup.args(method).args(test).env("RUST_BACKTRACE", "0");
     let mut main = setup.start();
-    let deadline = Deadline::after(PATIENCE);
+    let deadline = Deadline::after(patience);
     let has_ended = main.process().ends_by(deadline);
     assert!(has_ended, "{test} does not end\n{}", main.errors());
     assert_eq!(
