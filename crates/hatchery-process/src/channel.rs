@@ -63,6 +63,8 @@ pub enum FromWorker {
     },
     /// It could not be set up, for this reason.
     Failed(String),
+    /// It wishes to be replaced.
+    Retire,
     /// There is news in the ledger, and you asked to be told.
     Doorbell,
     /// The descriptors of these slots were lost on the way, for want of room.

@@ -129,11 +129,13 @@ pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("{origin}: server.bind: cannot listen on {address}{}", hint(.address, .source))]
+#[error("{origin}: {key}: cannot listen on {address}{}", hint(.address, .source))]
 #[non_exhaustive]
 pub struct BindError {
     /// Where the address was set.
     pub origin: Origin,
+    /// The key that it was set for, such as `server.bind`.
+    pub key: &'static str,
     /// The address, as it was given.
     pub address: String,
     /// The kernel's answer.

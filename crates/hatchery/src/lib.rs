@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod control;
 mod error;
 mod front_end;
 pub mod guide;
@@ -31,8 +32,12 @@ mod worker;
 
 pub use config::{
     BindAddress, BindAddressProblem, ByteSize, Config, ConfigError, ConfigKey, ConfigLoader,
-    Dispatch, Origin, Overload, Scheduling, ServerConfig, Setting, ValueError, ValueKind,
-    ValueProblem, WorkerCount, WorkersConfig,
+    ControlConfig, Dispatch, Origin, Overload, Scheduling, ServerConfig, Setting, ValueError,
+    ValueKind, ValueProblem, WorkerCount, WorkersConfig,
+};
+pub use control::{
+    Accepted, Control, ControlError, Events, Phase, Retirement, ServerEvent, ServerStatus,
+    WorkerState, WorkerStatus,
 };
 pub use error::{BindError, Error, HandlerError, HandlerResult, Result};
 pub use hatchery_macros::main;
@@ -77,4 +82,5 @@ pub use server::{FromSocket, Ready, Server, ServerBuilder, SocketKind};
 pub use shared_buffer::SharedBuffer;
 pub use worker::{
     BlockingConnection, Connection, ConnectionGuard, ConnectionInfo, Incoming, Worker,
+    retire_worker,
 };

@@ -1,4 +1,4 @@
-//! What tells a server to stop: signals, or a future of the program's own.
+//! What tells a server to stop, to reload or to scale: signals, or a future of the program's own.
 
 use std::future::Future;
 use std::io;
@@ -21,37 +21,69 @@ pub(crate) enum Urgency {
     Kill,
 }
 
-/// The sources that say when to stop.
+/// What a signal or the program says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Stop(Urgency),
+    /// Read the configuration again.
+    Reload,
+    /// Have so many workers more, or fewer.
+    ScaleBy(i32),
+}
+
+/// The sources that say what to do.
 pub(crate) struct Signals {
-    sources: Vec<Source>,
+    stops: Vec<Source>,
+    /// Those that say something else, with what they say.
+    others: Vec<(Source, Told)>,
     shutdown: Option<Shutdown>,
     was_told: bool,
 }
 
 impl Signals {
-    /// Listens to `SIGTERM` and `SIGINT`, if the program wants that, and to its own future.
+    /// Listens to signals, if the program wants that, and to its own future.
     pub(crate) fn listen(signals: bool, shutdown: Option<Shutdown>) -> io::Result<Self> {
-        let wanted: &[Signal] = if signals {
-            &[Signal::TERM, Signal::INT]
-        } else {
-            &[]
-        };
-        Self::listen_to(wanted, shutdown)
+        if !signals {
+            return Self::listen_to(&[], &[], shutdown);
+        }
+        let others = [
+            (Signal::HUP, Told::Reload),
+            (Signal::TTIN, Told::ScaleBy(1)),
+            (Signal::TTOU, Told::ScaleBy(-1)),
+        ];
+        Self::listen_to(&[Signal::TERM, Signal::INT], &others, shutdown)
     }
 
-    fn listen_to(signals: &[Signal], shutdown: Option<Shutdown>) -> io::Result<Self> {
-        let sources: io::Result<_> = signals.iter().map(|&signal| Source::new(signal)).collect();
+    fn listen_to(
+        stops: &[Signal],
+        others: &[(Signal, Told)],
+        shutdown: Option<Shutdown>,
+    ) -> io::Result<Self> {
+        let stops: io::Result<_> = stops.iter().map(|&signal| Source::new(signal)).collect();
+        let others = others.iter();
+        let others: io::Result<_> = others
+            .map(|&(signal, told)| Ok((Source::new(signal)?, told)))
+            .collect();
         Ok(Self {
-            sources: sources?,
+            stops: stops?,
+            others: others?,
             shutdown,
             was_told: false,
         })
     }
 
-    /// Returns how to stop, if something has said so since the last call.
-    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Option<Urgency> {
+    /// Returns the next thing that was said since the last call.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Option<Told> {
+        if let Some(urgency) = self.poll_stop(context) {
+            return Some(Told::Stop(urgency));
+        }
+        let mut others = self.others.iter_mut();
+        others.find_map(|(source, told)| source.poll(context).then_some(*told))
+    }
+
+    fn poll_stop(&mut self, context: &mut Context<'_>) -> Option<Urgency> {
         let mut is_told = false;
-        for source in &mut self.sources {
+        for source in &mut self.stops {
             is_told |= source.poll(context);
         }
         if let Some(shutdown) = &mut self.shutdown
@@ -113,9 +145,9 @@ mod tests {
 
     use super::*;
 
-    async fn next(signals: &mut Signals) -> Urgency {
+    async fn next(signals: &mut Signals) -> Told {
         poll_fn(|context| match signals.poll(context) {
-            Some(urgency) => Poll::Ready(urgency),
+            Some(told) => Poll::Ready(told),
             None => Poll::Pending,
         })
         .await
@@ -127,13 +159,13 @@ mod tests {
         assert!(note_signal(SIGNAL).unwrap());
         kill_process(getpid(), SIGNAL).unwrap();
 
-        let mut signals = Signals::listen_to(&[SIGNAL], None).unwrap();
+        let mut signals = Signals::listen_to(&[SIGNAL], &[], None).unwrap();
 
-        assert_eq!(next(&mut signals).await, Urgency::Drain);
+        assert_eq!(next(&mut signals).await, Told::Stop(Urgency::Drain));
         let more = tokio::time::timeout(std::time::Duration::from_millis(20), next(&mut signals));
         assert!(more.await.is_err());
 
         kill_process(getpid(), SIGNAL).unwrap();
-        assert_eq!(next(&mut signals).await, Urgency::Kill);
+        assert_eq!(next(&mut signals).await, Told::Stop(Urgency::Kill));
     }
 }

@@ -70,7 +70,7 @@ impl BindAddress {
     }
 
     /// Says whether only one of the two can be listened on.
-    pub(super) fn is_same_socket(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_socket(&self, other: &Self) -> bool {
         match (self, other) {
             // The kernel chooses a new port for each of them.
             (Self::Tcp(one), Self::Tcp(_)) if one.port() == 0 => false,
@@ -193,7 +193,7 @@ fn parse_mode(option: &str) -> Result<u32, BindAddressProblem> {
         .ok_or(BindAddressProblem::Mode)
 }
 
-fn check_name(name: &str) -> Result<(), BindAddressProblem> {
+pub(super) fn check_name(name: &str) -> Result<(), BindAddressProblem> {
     match name.len() {
         0 => Err(BindAddressProblem::EmptyPath),
         _ if name.contains('\0') => Err(BindAddressProblem::ZeroByte),

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Config;
@@ -45,6 +46,8 @@ pub enum ValueKind {
     Choice,
     /// A string with a [`WorkerCount`], or an integer.
     WorkerCount,
+    /// A string with the path of a file, or an empty one.
+    Path,
     /// An array of strings, each a [`BindAddress`].
     Addresses,
 }
@@ -140,7 +143,7 @@ impl ConfigKey {
 }
 
 /// The sections, in the order in which they are printed.
-pub(super) const SECTIONS: [&str; 2] = ["server", "workers"];
+pub(super) const SECTIONS: [&str; 3] = ["server", "workers", "control"];
 
 type Addresses = Vec<BindAddress>;
 
@@ -260,6 +263,27 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "Above how much resident memory a worker is recycled; more than it takes when it starts."
     ),
     key!(
+        workers.max_age,
+        Duration,
+        ANY,
+        r#""0s" (never), or a number and a unit (us, ms, s, m, h), such as "12h""#,
+        "After what time, give or take some jitter, a worker is recycled."
+    ),
+    key!(
+        workers.max_descriptors,
+        u32,
+        (0, 4_294_967_295),
+        "0 (never) to 4294967295",
+        "Above how many open descriptors, besides its connections, a worker is recycled; under \"direct\", connections count as well."
+    ),
+    key!(
+        workers.max_unavailable,
+        NonZeroU32,
+        (1, 1024),
+        "1 to 1024",
+        "How many workers may be in the middle of being replaced; each keeps its work until its successor is ready."
+    ),
+    key!(
         workers.start_timeout,
         Duration,
         (1, u64::MAX),
@@ -272,5 +296,12 @@ pub(super) const KEYS: &[ConfigKey] = &[
         ANY,
         r#"a number and a unit (us, ms, s, m, h), such as "30s"; "0s" kills at once"#,
         "How long a worker may take to finish what it has in hand."
+    ),
+    key!(
+        control.socket,
+        Option<PathBuf>,
+        ANY,
+        r#""" (none), or the path of a socket file, at most 107 bytes, such as "/run/echo.ctl""#,
+        "The socket file, mode 0600, through which `hatchery ctl` controls the server."
     ),
 ];

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Config;
 use super::environment;
@@ -146,6 +147,7 @@ impl ConfigLoader {
         assign(&mut config, environment::read(&self.environment)?)?;
         assign(&mut config, self.read_flags()?)?;
         config.check_conflicts()?;
+        config.loader = Some(Arc::new(self.clone()));
         Ok(config)
     }
 

@@ -6,6 +6,7 @@
 //! socket, resolves a name or starts a process.
 
 mod bind;
+mod control;
 mod duration;
 mod environment;
 mod error;
@@ -23,10 +24,12 @@ mod value;
 mod workers;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use self::given::Given;
 
 pub use self::bind::{BindAddress, BindAddressProblem};
+pub use self::control::ControlConfig;
 pub use self::error::{ConfigError, ValueError, ValueProblem};
 pub use self::key::{ConfigKey, ValueKind};
 pub use self::loader::ConfigLoader;
@@ -62,6 +65,10 @@ pub struct Config {
     pub server: ServerConfig,
     /// The worker processes, and how long one may live.
     pub workers: WorkersConfig,
+    /// How it is controlled while it runs.
+    pub control: ControlConfig,
+    /// What it was loaded from, if it was.
+    loader: Option<Arc<ConfigLoader>>,
     /// Where a source set a key; a key that none did set has no entry.
     assigned: BTreeMap<&'static str, Assigned>,
 }
@@ -95,6 +102,29 @@ impl Config {
             .default_file()
             .environment(std::env::vars_os())
             .load()
+    }
+
+    /// Reads again what this configuration was loaded from.
+    ///
+    /// Files are read anew; variables and flags are those of the first time. What the program has
+    /// set itself stays. A configuration that was not loaded is returned as it is.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ConfigLoader::load`].
+    pub fn reload(&self) -> Result<Self, ConfigError> {
+        let Some(loader) = &self.loader else {
+            return Ok(self.clone());
+        };
+        let mut fresh = loader.load()?;
+        let own = self.settings().filter(|setting| *setting.origin == PROGRAM);
+        for setting in own {
+            let key = ConfigKey::named(setting.key).expect("a setting has a key of the table");
+            let given = file::value(&setting.value, setting.origin)?;
+            key.read(&mut fresh, &given)?;
+        }
+        fresh.check_conflicts()?;
+        Ok(fresh)
     }
 
     /// Starts a loader that reads no source yet.

@@ -1,9 +1,10 @@
 //! How each type of value is read from what a source gives, and how it is shown in TOML.
 
 use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::bind::BindAddress;
+use super::bind::{BindAddress, check_name};
 use super::duration;
 use super::error::{ValueError, ValueProblem};
 use super::given::{Form, Given, Refusal};
@@ -76,6 +77,24 @@ impl Value for String {
 
     fn show(&self) -> String {
         quoted(self)
+    }
+}
+
+impl Value for Option<PathBuf> {
+    const KIND: ValueKind = ValueKind::Path;
+
+    fn read(given: &Given, _: (u64, u64)) -> Result<Self, Refusal> {
+        let text = given.text()?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        check_name(text).map_err(|problem| given.refuse(ValueProblem::Address(problem)))?;
+        Ok(Some(PathBuf::from(text)))
+    }
+
+    fn show(&self) -> String {
+        let path = self.as_deref().map(Path::to_string_lossy);
+        quoted(&path.unwrap_or_default())
     }
 }
 

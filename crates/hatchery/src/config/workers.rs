@@ -23,6 +23,13 @@ pub struct WorkersConfig {
     ///
     /// A server whose workers take more than that when they start does not start.
     pub max_memory: ByteSize,
+    /// After what time, give or take some jitter, a worker is recycled; zero is never.
+    pub max_age: Duration,
+    /// Above how many open descriptors, besides its connections, a worker is recycled; 0 is never.
+    pub max_descriptors: u32,
+    /// How many workers may be in the middle of being replaced: a successor on its way, or what
+    /// they have still to be finished.
+    pub max_unavailable: NonZeroU32,
     /// How long a worker may take to become ready; never zero.
     pub start_timeout: Duration,
     /// How long a worker may take to finish what it has in hand; zero kills it at once.
@@ -36,6 +43,9 @@ impl Default for WorkersConfig {
             max_concurrency: const { NonZeroU32::new(1024).expect("1024 is not zero") },
             max_connections: 0,
             max_memory: ByteSize::new(0),
+            max_age: Duration::ZERO,
+            max_descriptors: 0,
+            max_unavailable: NonZeroU32::MIN,
             start_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
         }

@@ -105,7 +105,8 @@ impl FrontEnd {
             match accept(listener, self.plan.accept_flags()) {
                 Ok(AcceptOutcome::Connection(socket, peer)) => {
                     self.pause.went_well();
-                    self.admit(index, socket, peer, now);
+                    let serial = self.listeners[index][0].serial();
+                    self.admit(serial, socket, peer, now);
                 }
                 Ok(AcceptOutcome::None) => {
                     guard.clear_ready();
@@ -139,7 +140,7 @@ impl FrontEnd {
     }
 
     /// Places a new connection, lets it wait, or turns it away.
-    fn admit(&mut self, listener: usize, socket: OwnedFd, peer: Peer, now: Duration) {
+    fn admit(&mut self, listener: u16, socket: OwnedFd, peer: Peer, now: Duration) {
         let accepted = self.welcome(listener, socket, peer);
         let accepted = match self.place_if_first(accepted, now) {
             Ok(()) => return,
@@ -211,28 +212,37 @@ impl FrontEnd {
     /// Accepts all that the kernel has queued, before the listeners are closed.
     pub(super) fn accept_the_last(&mut self, now: Duration) {
         for index in 0..self.accepting.len() {
-            loop {
-                let listener = self.accepting[index].as_fd();
-                match accept(listener, self.plan.accept_flags()) {
-                    Ok(AcceptOutcome::Connection(socket, peer)) => {
-                        let accepted = self.welcome(index, socket, peer);
-                        self.queue.push_anyway(accepted, now);
-                    }
-                    Ok(AcceptOutcome::Gone) => {}
-                    Ok(AcceptOutcome::NoRoom(_)) if !self.roster.release_received().is_empty() => {}
-                    Ok(AcceptOutcome::None | AcceptOutcome::NoRoom(_)) | Err(_) => break,
+            let Ok(socket) = self.listeners[index][0].try_clone() else {
+                // Without a descriptor nothing could be accepted either.
+                continue;
+            };
+            let serial = self.listeners[index][0].serial();
+            self.accept_the_last_of(&socket, serial, now);
+        }
+    }
+
+    /// Accepts all that the kernel has queued for a listener that is about to be closed.
+    pub(super) fn accept_the_last_of(&mut self, listener: &OwnedFd, serial: u16, now: Duration) {
+        loop {
+            match accept(listener.as_fd(), self.plan.accept_flags()) {
+                Ok(AcceptOutcome::Connection(socket, peer)) => {
+                    let accepted = self.welcome(serial, socket, peer);
+                    self.queue.push_anyway(accepted, now);
                 }
+                Ok(AcceptOutcome::Gone) => {}
+                Ok(AcceptOutcome::NoRoom(_)) if !self.roster.release_received().is_empty() => {}
+                Ok(AcceptOutcome::None | AcceptOutcome::NoRoom(_)) | Err(_) => return,
             }
         }
     }
 
     /// Counts a connection that was just accepted.
-    fn welcome(&mut self, listener: usize, socket: OwnedFd, peer: Peer) -> Accepted {
+    fn welcome(&mut self, listener: u16, socket: OwnedFd, peer: Peer) -> Accepted {
         self.connection += 1;
         Accepted {
             socket,
             id: self.connection,
-            listener: u16::try_from(listener).unwrap_or(u16::MAX),
+            listener,
             peer,
             deaths: 0,
         }

@@ -11,6 +11,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 
 use super::roster::Seat;
+use super::staff::Epoch;
 use crate::watch::watch;
 
 /// Room for the longest message from a worker.
@@ -27,8 +28,8 @@ pub(crate) struct WorkerKey {
 #[derive(Debug)]
 pub(crate) struct CrewMember {
     pub(crate) key: WorkerKey,
-    /// Which of the shared listeners it has, where workers accept themselves.
-    pub(crate) group: usize,
+    /// The settings that it was started by.
+    pub(crate) epoch: Epoch,
     pub(crate) channel: AsyncFd<OwnedFd>,
     pub(crate) ledger: LedgerReader,
     /// Placed with it and not sent yet.
@@ -42,8 +43,16 @@ pub(crate) struct CrewMember {
     pub(crate) ends_by: Option<Duration>,
     /// Its resident memory when it became ready, where that matters.
     pub(crate) bytes_at_start: Option<u64>,
-    /// Served enough or grown too large: it goes once a successor is ready.
-    pub(crate) is_retiring: bool,
+    /// How many descriptors it had open when it became ready, where that matters.
+    pub(crate) open_at_start: Option<u32>,
+    /// When it retires, if it is to at some age.
+    pub(crate) retire_by: Option<Duration>,
+    /// Whether it has been told that nothing more comes.
+    pub(crate) farewell: Farewell,
+    /// When it was started.
+    pub(crate) since: Duration,
+    /// What its descriptor table had room for when it became ready.
+    pub(crate) room: Option<u32>,
     /// After how many connections it retires; 0 means never.
     pub(crate) retire_after: u64,
 }
@@ -59,6 +68,15 @@ pub(crate) enum Process {
     Running { pid: u32, pidfd: OwnedFd },
 }
 
+/// Whether a worker has been told that nothing more comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    NotDue,
+    /// It is to be told once it has been sent what it was given.
+    Due,
+    Said,
+}
+
 /// Why what was meant for a worker was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SendRefusal {
@@ -71,13 +89,13 @@ pub(crate) enum SendRefusal {
 impl CrewMember {
     pub(crate) fn new(
         key: WorkerKey,
-        group: usize,
+        epoch: Epoch,
         channel: OwnedFd,
         ledger: LedgerReader,
     ) -> io::Result<Self> {
         Ok(Self {
             key,
-            group,
+            epoch,
             channel: watch(channel)?,
             ledger,
             outbox: Vec::new(),
@@ -86,7 +104,11 @@ impl CrewMember {
             ready_by: None,
             ends_by: None,
             bytes_at_start: None,
-            is_retiring: false,
+            open_at_start: None,
+            retire_by: None,
+            farewell: Farewell::NotDue,
+            since: Duration::ZERO,
+            room: None,
             retire_after: 0,
         })
     }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::crew::SendRefusal;
+use super::crew::{Farewell, SendRefusal};
 use super::roster::{Seat, Stage};
 use super::{FrontEnd, Phase, SEND_RETRY};
+use crate::control::{ControlError, ServerEvent};
 use crate::error::{Error, with_causes};
 use crate::signals::Urgency;
 
@@ -22,13 +23,14 @@ impl FrontEnd {
     }
 
     fn begin_drain(&mut self, now: Duration) {
+        self.tell(ServerEvent::Stopping);
+        self.fail_reload(ControlError::Stopping, now);
         tracing::info!(timeout = ?self.plan.workers.drain_timeout, "stopping: no more is accepted");
         self.accept_the_last(now);
         self.place_waiting(now);
         self.hand_over(now);
         self.phase = Phase::Draining(now.saturating_add(self.plan.workers.drain_timeout));
         self.accepting.clear();
-        self.vacancies.clear();
         self.listeners.clear();
     }
 
@@ -51,17 +53,14 @@ impl FrontEnd {
             return;
         }
         for seat in (0..self.crew.len()).map(Seat) {
-            let is_ready = self.roster.stage(seat) == Some(Stage::Ready);
-            let is_sent = self.crew[seat.0]
-                .as_ref()
-                .is_some_and(|m| m.outbox.is_empty());
-            if is_ready && is_sent {
-                self.drain(seat);
-            } else if self.roster.stage(seat) == Some(Stage::Starting) {
+            match self.roster.stage(seat) {
+                Some(Stage::Ready) => self.drain(seat),
                 // It has nothing to finish.
-                self.kill(seat);
+                Some(Stage::Starting) => self.kill(seat),
+                Some(Stage::Draining) | None => {}
             }
         }
+        self.say_farewell(now);
     }
 
     /// Starts a worker for connections that came back when all others had been told to drain.
@@ -72,7 +71,7 @@ impl FrontEnd {
         if useful.next().is_some() {
             return;
         }
-        if let Err(error) = self.hire(0) {
+        if let Err(error) = self.hire(0, self.staff.epoch()) {
             let error = with_causes(&error);
             tracing::error!(
                 error,
@@ -82,23 +81,37 @@ impl FrontEnd {
         }
     }
 
-    /// Gives a worker nothing more, and lets it end; false if it could not be told yet.
-    pub(super) fn drain(&mut self, seat: Seat) -> bool {
-        let told = self.member(seat).map(|member| member.tell_to_drain());
-        if told == Some(Err(SendRefusal::Later)) {
-            // Its channel is full, and there is a turn when it may no longer be.
-            self.send_retry = Some(self.born.elapsed() + SEND_RETRY);
-            return false;
-        }
+    /// Gives a worker nothing more, and lets it end.
+    pub(super) fn drain(&mut self, seat: Seat) {
+        let now = self.born.elapsed();
         self.roster.drain(seat);
-        let ends_by = self
-            .born
-            .elapsed()
-            .saturating_add(self.plan.workers.drain_timeout);
-        if let Some(member) = self.member(seat) {
+        self.staff.leaves(seat);
+        let ends_by = now.saturating_add(self.plan.workers.drain_timeout);
+        if let Some(member) = self.member(seat)
+            && member.ends_by.is_none()
+        {
+            member.farewell = Farewell::Due;
             member.ends_by = Some(ends_by);
+            self.tell_of(seat, |worker, generation| ServerEvent::WorkerDraining {
+                worker,
+                generation,
+            });
         }
-        true
+    }
+
+    /// Tells those who are to drain, once all that they were given is sent.
+    pub(super) fn say_farewell(&mut self, now: Duration) {
+        for member in self.crew.iter_mut().flatten() {
+            if member.farewell != Farewell::Due || !member.outbox.is_empty() {
+                continue;
+            }
+            if member.tell_to_drain() == Err(SendRefusal::Later) {
+                // Its channel is full, and there is a turn when it may no longer be.
+                self.send_retry = Some(now + SEND_RETRY);
+            } else {
+                member.farewell = Farewell::Said;
+            }
+        }
     }
 
     pub(super) fn kill(&mut self, seat: Seat) {
@@ -110,8 +123,8 @@ impl FrontEnd {
     /// Ends the server at once.
     pub(super) fn kill_all(&mut self) {
         self.phase = Phase::Ending;
+        self.fail_reload(ControlError::Stopping, self.born.elapsed());
         self.accepting.clear();
-        self.vacancies.clear();
         self.listeners.clear();
         for member in self.crew.iter_mut().flatten() {
             member.kill();

@@ -12,6 +12,7 @@ use super::crew::SendRefusal;
 use super::lease::LeaseError;
 use super::roster::{Placement, Seat, mix};
 use super::{Accepted, FrontEnd, SEND_RETRY};
+use crate::control::Retirement;
 
 /// How many messages of one worker are read in a turn.
 const MESSAGES_PER_TURN: usize = 32;
@@ -22,7 +23,7 @@ impl FrontEnd {
         let peer = peer_hash(&accepted);
         let placement = self.roster.place(accepted, peer, now)?;
         self.is_busy = true;
-        self.retire_if_served(placement.seat, now);
+        self.retire_if_served(placement.seat);
         let member = self.member(placement.seat);
         let member = member.expect("the roster seats nobody but the crew");
         member.outbox.push(placement.slot);
@@ -73,7 +74,7 @@ impl FrontEnd {
             handovers.push(Handover {
                 id: accepted.id,
                 slot,
-                listener: accepted.listener,
+                listener: self.numbers[usize::from(accepted.listener)],
                 peer: accepted.peer,
             });
             sockets.push(accepted.socket.as_fd());
@@ -146,6 +147,9 @@ impl FrontEnd {
                 if let Some(member) = self.member(seat) {
                     member.complaint = Some(format!("said: {reason}"));
                 }
+            }
+            FromWorker::Retire => {
+                self.retire(seat, Retirement::OwnWish);
             }
             // The ledgers are read in every turn.
             FromWorker::Doorbell => {}

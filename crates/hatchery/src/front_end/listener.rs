@@ -21,6 +21,12 @@ use crate::server::SocketKind;
 /// The first descriptor that systemd passes.
 const SYSTEMD_FIRST: RawFd = 3;
 
+/// The permissions of the control socket.
+const CONTROL_MODE: u32 = 0o600;
+
+/// How many may wait to control the server.
+const CONTROL_BACKLOG: u32 = 16;
+
 /// A bound socket that listens.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -29,6 +35,10 @@ pub(crate) struct Listener {
     kind: SocketKind,
     /// Where the address was set.
     origin: Origin,
+    /// The address as it was set.
+    configured: Option<BindAddress>,
+    /// Its number among all listeners that this server ever has.
+    serial: u16,
     /// Removed with the listener.
     _file: Option<SocketFile>,
 }
@@ -73,6 +83,7 @@ impl Listener {
             for mut group in bound {
                 for listener in &mut group {
                     listener.origin = origin.clone();
+                    listener.configured = Some(address.clone());
                 }
                 groups.push(group);
             }
@@ -136,6 +147,8 @@ impl Listener {
             address: address.to_string(),
             kind: SocketKind::Tcp,
             origin: Origin::Program,
+            configured: None,
+            serial: 0,
             _file: None,
         }
     }
@@ -146,6 +159,8 @@ impl Listener {
             address,
             kind: SocketKind::Unix,
             origin: Origin::Program,
+            configured: None,
+            serial: 0,
             _file: file,
         }
     }
@@ -153,6 +168,48 @@ impl Listener {
     /// Where it listens, in the form that a client can use.
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Binds the control socket, for nobody but this user.
+    pub(crate) fn control(path: &Path, origin: Origin) -> Result<Self, BindError> {
+        bind_unix(path, Some(CONTROL_MODE), CONTROL_BACKLOG).map_err(|source| BindError {
+            origin,
+            key: "control.socket",
+            address: format!("unix:{}", path.display()),
+            source,
+        })
+    }
+
+    /// Whether it was bound for this address.
+    pub(crate) fn is_for(&self, address: &BindAddress) -> bool {
+        let configured = self.configured.as_ref();
+        configured.is_some_and(|it| it == address || it.is_same_socket(address))
+    }
+
+    /// Takes over what may change about an address that stays.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of `chmod(2)` and `listen(2)`.
+    pub(crate) fn adapt(&mut self, address: &BindAddress, backlog: u32) -> io::Result<()> {
+        if let BindAddress::Unix {
+            path,
+            mode: Some(mode),
+        } = address
+        {
+            rustix::fs::chmod(path, Mode::from_raw_mode(*mode))?;
+        }
+        self.configured = Some(address.clone());
+        rustix::net::listen(&self.socket, i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        Ok(())
+    }
+
+    pub(crate) fn serial(&self) -> u16 {
+        self.serial
+    }
+
+    pub(crate) fn set_serial(&mut self, serial: u16) {
+        self.serial = serial;
     }
 
     /// Where its address was set.
@@ -205,6 +262,7 @@ pub(crate) fn accept(listener: BorrowedFd<'_>, flags: SocketFlags) -> io::Result
 fn refused(address: &BindAddress, source: io::Error) -> BindError {
     BindError {
         origin: Origin::Program,
+        key: "server.bind",
         address: address.to_string(),
         source,
     }

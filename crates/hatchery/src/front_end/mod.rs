@@ -4,12 +4,13 @@
 //! what has happened, accept what there is room for, hand over what was placed, and set the
 //! timer. A turn drains every source, so that many events cost one wake-up.
 //!
-//! The deciding is in [`roster`], [`queue`], [`restart`] and [`complaints`], which hold no descriptor; this
+//! The deciding is in [`roster`], [`staff`], [`queue`], [`restart`] and [`complaints`], which hold no descriptor; this
 //! module and its parts `accepting`, `handing`, `staffing`, `retiring` and `ending` do what they
 //! decide.
 
 mod accepting;
 mod child;
+mod commanding;
 mod complaints;
 mod crew;
 mod ending;
@@ -17,15 +18,20 @@ mod handing;
 mod lease;
 mod listener;
 mod queue;
+mod reloading;
 mod restart;
 mod retiring;
 mod roster;
 #[cfg(test)]
 mod roster_tests;
+mod staff;
+#[cfg(test)]
+mod staff_tests;
 mod staffing;
 
 pub(crate) use self::child::started;
 pub(crate) use self::listener::{AcceptOutcome, Listener, accept};
+pub(crate) use self::retiring::resident_bytes;
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -41,15 +47,19 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Sleep;
 
 use self::child::ChildEvent;
+use self::commanding::ControlSocket;
 use self::complaints::Complaints;
 use self::crew::CrewMember;
 use self::listener::BindOptions;
 use self::queue::WaitQueue;
+use self::reloading::Reload;
 pub(crate) use self::restart::{FAILED_STARTS_MAX, Restarts, Verdict};
-use self::roster::{Limits, Roster, STALLED_AFTER, Seat};
+use self::roster::{Roster, STALLED_AFTER, Seat};
+use self::staff::Staff;
 use crate::config::{Overload, Scheduling};
+use crate::control::{Exchange, ServerEvent};
 use crate::error::{Error, Result, with_causes};
-use crate::server::{Plan, Ready};
+use crate::server::{Launch, OnReady, Plan, Ready};
 use crate::signals::Signals;
 use crate::watch::watch;
 
@@ -70,6 +80,7 @@ const CHECK_UP: Duration = Duration::from_secs(1);
 struct Accepted {
     socket: OwnedFd,
     id: u64,
+    /// The serial number of the listener.
     listener: u16,
     peer: Peer,
     /// How many workers have died with it, and perhaps of it.
@@ -96,6 +107,8 @@ struct FrontEnd {
     listeners: Vec<Vec<Listener>>,
     /// The sockets that the front end accepts from; none where workers do.
     accepting: Vec<AsyncFd<OwnedFd>>,
+    /// The place of each listener among the addresses, by its serial number.
+    numbers: Vec<u16>,
     /// Which of them comes first in this turn.
     first_listener: usize,
     pause: accepting::Pause,
@@ -105,9 +118,7 @@ struct FrontEnd {
     roster: Roster<Accepted>,
     queue: WaitQueue<Accepted>,
     crew: Vec<Option<CrewMember>>,
-    restarts: Restarts,
-    /// The groups that need a worker, and when to start it.
-    vacancies: Vec<(usize, Duration)>,
+    staff: Staff,
     generation: u32,
     connection: u64,
     events: UnboundedReceiver<ChildEvent>,
@@ -121,20 +132,28 @@ struct FrontEnd {
     send_retry: Option<Duration>,
     check_up: Option<Duration>,
     announced: bool,
+    on_ready: Option<OnReady>,
+    exchange: Exchange,
+    _control: ControlSocket,
+    reload: Reload,
+    /// How often it was reloaded.
+    reloads: u32,
+    /// Whether there is something that only the next turn sees to.
+    turn_again: bool,
     timer: Pin<Box<Sleep>>,
     timer_at: Option<Duration>,
 }
 
 /// Runs a server until it is told to stop and has drained, or cannot go on.
-pub(crate) async fn run(mut plan: Plan) -> Result<()> {
-    let mut signals = Signals::listen(plan.signals, plan.shutdown.take())
+pub(crate) async fn run(mut launch: Launch) -> Result<()> {
+    let mut signals = Signals::listen(launch.signals, launch.shutdown.take())
         .map_err(Error::os("signals cannot be listened to"))?;
     crate::log::install_default();
-    if plan.server.scheduling == Scheduling::Batch {
+    if launch.plan.server.scheduling == Scheduling::Batch {
         // Where that is not allowed, this thread is scheduled as any other.
         let _refused = hatchery_os::schedule_as_batch();
     }
-    let mut front_end = FrontEnd::new(plan)?;
+    let mut front_end = FrontEnd::new(launch)?;
     front_end.hire_all()?;
     let outcome = poll_fn(|context| front_end.turn(&mut signals, context)).await;
     front_end.sum_up(Duration::MAX);
@@ -143,13 +162,14 @@ pub(crate) async fn run(mut plan: Plan) -> Result<()> {
 }
 
 impl FrontEnd {
-    fn new(plan: Plan) -> Result<Self> {
+    fn new(launch: Launch) -> Result<Self> {
+        let plan = launch.plan;
         let is_direct = plan.is_direct();
         let options = BindOptions {
             backlog: plan.server.backlog.get(),
             sharers: if is_direct { plan.count } else { 1 },
         };
-        let listeners = Listener::bind_all(&plan.server.bind, &plan.bind_origins, options)?;
+        let mut listeners = Listener::bind_all(&plan.server.bind, &plan.bind_origins, options)?;
         plan.check_listeners(&listeners)?;
         let accepting = if is_direct {
             Vec::new()
@@ -159,15 +179,8 @@ impl FrontEnd {
             let sockets: io::Result<Vec<_>> = sockets.collect();
             sockets.map_err(Error::os("listeners cannot be watched"))?
         };
-        let limits = Limits {
-            per_worker: plan.per_worker(),
-            in_all: plan.server.max_connections.get(),
-        };
-        let queue_len = match plan.server.overload {
-            // Whoever may wait for ever waits in the kernel's queue.
-            Overload::Wait => 0,
-            _ => plan.server.queue_length as usize,
-        };
+        let numbers = number(&mut listeners);
+        let control = ControlSocket::open(&plan, launch.control)?;
         let (events_sender, events) = unbounded_channel();
         let fork_server = hatchery_process::fork_server_pidfd()?;
         Ok(Self {
@@ -175,15 +188,15 @@ impl FrontEnd {
             phase: Phase::Serving,
             outcome: Ok(()),
             accepting,
+            numbers,
             first_listener: 0,
             pause: accepting::Pause::default(),
             complaints: Complaints::default(),
             lingering: Arc::default(),
-            roster: Roster::new(plan.server.dispatch, limits),
-            queue: WaitQueue::new(queue_len, plan.server.queue_timeout),
+            roster: Roster::new(plan.server.dispatch, plan.server.max_connections.get()),
+            queue: WaitQueue::new(plan.queue_len(), plan.server.queue_timeout),
             crew: Vec::new(),
-            restarts: Restarts::default(),
-            vacancies: Vec::new(),
+            staff: Staff::new(plan.count, plan.max_unavailable()),
             generation: 0,
             connection: 0,
             events,
@@ -195,6 +208,12 @@ impl FrontEnd {
             send_retry: None,
             check_up: plan.checks_up().then_some(CHECK_UP),
             announced: false,
+            on_ready: launch.on_ready,
+            exchange: launch.exchange,
+            _control: control,
+            reload: Reload::default(),
+            reloads: 0,
+            turn_again: false,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_at: None,
             listeners,
@@ -205,9 +224,11 @@ impl FrontEnd {
     /// Does everything that there is to do now, and sees to being woken for what comes.
     fn turn(&mut self, signals: &mut Signals, context: &mut Context<'_>) -> Poll<Result<()>> {
         let now = self.born.elapsed();
-        while let Some(urgency) = signals.poll(context) {
-            self.stop(urgency, now);
+        while let Some(told) = signals.poll(context) {
+            self.told(told, now);
         }
+        self.take_orders(context, now);
+        self.progress_reload(context);
         while let Poll::Ready(Some(event)) = self.events.poll_recv(context) {
             self.child_event(event, now);
         }
@@ -218,12 +239,14 @@ impl FrontEnd {
         let mut more = self.accept(context, now);
         self.place_waiting(now);
         self.hand_over(now);
-        self.let_retire();
+        self.work_on_staff(now);
+        self.say_farewell(now);
         more |= self.ask_for_news(now);
         self.progress_drain(now);
         if self.is_over() {
             return Poll::Ready(std::mem::replace(&mut self.outcome, Ok(())));
         }
+        more |= std::mem::take(&mut self.turn_again);
         if more || self.poll_timer(context).is_ready() {
             context.waker().wake_by_ref();
         }
@@ -264,8 +287,8 @@ impl FrontEnd {
             self.send_retry = None;
         }
         self.pause.expire(now);
-        self.fill_vacancies(now);
         self.expire_workers(now);
+        self.expire_ages(now);
         self.expire_waiting(now);
         self.sum_up(now);
         if self.check_up.is_some_and(|at| at <= now) {
@@ -285,9 +308,9 @@ impl FrontEnd {
     fn next_deadline(&self) -> Option<Duration> {
         let crew = self.crew.iter().flatten();
         let workers = crew
-            .flat_map(|member| [member.ready_by, member.ends_by])
+            .flat_map(|member| [member.ready_by, member.ends_by, member.retire_by])
             .flatten();
-        let vacancies = self.vacancies.iter().map(|&(_, at)| at);
+        let vacancy = self.staff.due().filter(|_| self.phase == Phase::Serving);
         let waiting = match self.plan.server.overload {
             Overload::Wait => None,
             _ => self.queue.next_expiry(),
@@ -305,13 +328,9 @@ impl FrontEnd {
             self.complaints.due(),
             waiting,
             drain,
+            vacancy,
         ];
-        single
-            .into_iter()
-            .flatten()
-            .chain(workers)
-            .chain(vacancies)
-            .min()
+        single.into_iter().flatten().chain(workers).min()
     }
 
     /// Sets the timer if the deadline is another, and polls it.
@@ -338,12 +357,8 @@ impl FrontEnd {
     /// Tells the program that all workers are ready.
     fn announce(&mut self) {
         self.announced = true;
-        let addresses = self
-            .listeners
-            .iter()
-            .map(|group| group[0].address().to_owned());
         let ready = Ready {
-            addresses: addresses.collect(),
+            addresses: self.addresses(),
             pid: std::process::id(),
             workers: self
                 .crew
@@ -353,7 +368,18 @@ impl FrontEnd {
                 .collect(),
         };
         tracing::info!(addresses = ?ready.addresses, workers = ready.workers.len(), "ready");
-        self.plan.announce(&ready);
+        let addresses = ready.addresses.clone();
+        self.tell(ServerEvent::Ready { addresses });
+        if let Some(on_ready) = self.on_ready.take() {
+            on_ready(&ready);
+        }
+        self.begin_awaited_reload();
+    }
+
+    /// Where the server listens.
+    fn addresses(&self) -> Vec<String> {
+        let groups = self.listeners.iter();
+        groups.map(|group| group[0].address().to_owned()).collect()
     }
 
     fn member(&mut self, seat: Seat) -> Option<&mut CrewMember> {
@@ -385,6 +411,17 @@ impl FrontEnd {
             }
         }
     }
+}
+
+/// Gives each listener its serial number, and returns the place of each among the addresses.
+fn number(listeners: &mut [Vec<Listener>]) -> Vec<u16> {
+    let mut numbers = Vec::new();
+    for listener in listeners.iter_mut().flatten() {
+        let number = u16::try_from(numbers.len()).unwrap_or(u16::MAX);
+        listener.set_serial(number);
+        numbers.push(number);
+    }
+    numbers
 }
 
 fn watch_fork_server(pidfd: OwnedFd) -> Result<AsyncFd<OwnedFd>> {

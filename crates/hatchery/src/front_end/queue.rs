@@ -23,6 +23,17 @@ impl<C> WaitQueue<C> {
         }
     }
 
+    /// Changes how many may wait, and for how long.
+    pub(crate) fn change(&mut self, len_max: usize, timeout: Duration) {
+        self.len_max = len_max;
+        self.timeout = timeout;
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Appends a connection that was just accepted.
     ///
     /// # Errors

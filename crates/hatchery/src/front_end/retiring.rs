@@ -2,64 +2,101 @@
 
 use std::time::Duration;
 
+use super::FrontEnd;
 use super::roster::{Seat, Stage, mix};
-use super::{FrontEnd, Phase};
 use crate::config::ByteSize;
+use crate::control::{Retirement, ServerEvent};
 use crate::error::{Error, Result};
 
 impl FrontEnd {
     /// Retires a worker that has served as many connections as it may.
-    pub(super) fn retire_if_served(&mut self, seat: Seat, now: Duration) {
+    pub(super) fn retire_if_served(&mut self, seat: Seat) {
         let served = u64::from(self.roster.served(seat));
-        self.retire_at(seat, served, now);
+        self.retire_at(seat, served);
     }
 
-    fn retire_at(&mut self, seat: Seat, served: u64, now: Duration) {
+    fn retire_at(&mut self, seat: Seat, served: u64) {
         let Some(member) = self.member(seat) else {
             return;
         };
-        if member.retire_after == 0 || served < member.retire_after || member.is_retiring {
-            return;
+        if member.retire_after > 0 && served >= member.retire_after {
+            self.retire(seat, Retirement::Connections);
         }
-        self.retire(seat, now, "it has served its connections");
     }
 
-    /// Starts a successor; the worker drains once that is ready.
-    fn retire(&mut self, seat: Seat, now: Duration, why: &str) {
-        let Some(member) = self.member(seat) else {
-            return;
-        };
-        member.is_retiring = true;
-        let group = member.group;
-        tracing::info!(worker = seat.0, "a worker retires: {why}");
-        self.vacancies.push((group, now));
+    /// Has a worker replaced: it drains once a successor is ready.
+    pub(super) fn retire(&mut self, seat: Seat, why: Retirement) -> bool {
+        let is_news = self.staff.retire(seat);
+        if is_news {
+            tracing::info!(worker = seat.0, "a worker retires: {}", why.words());
+            self.tell_of(seat, |worker, generation| ServerEvent::WorkerRetiring {
+                worker,
+                generation,
+                why,
+            });
+        }
+        is_news
     }
 
     /// Looks for workers that have grown too large or, where they accept, served enough.
     pub(super) fn check_up_on_workers(&mut self) {
-        let now = self.born.elapsed();
-        let memory_max = self.plan.workers.max_memory.bytes();
         for seat in (0..self.crew.len()).map(Seat) {
             let Some(member) = self.member(seat) else {
                 continue;
             };
             let received = u64::from(member.ledger.received());
-            let memory = member.pid().and_then(resident_bytes).unwrap_or(0);
-            // One that is too large from its start on, or becomes so by itself, would have a
-            // successor that does too.
-            let is_small_at_start = member.bytes_at_start.is_some_and(|it| it <= memory_max);
-            let may_retire = is_small_at_start && received > 0 && !member.is_retiring;
             if self.plan.is_direct() {
-                self.retire_at(seat, received, now);
+                self.retire_at(seat, received);
             }
-            if memory_max > 0 && memory > memory_max && may_retire {
-                self.retire(seat, now, "it uses more memory than it may");
+            // One that becomes too large by itself would have a successor that does too.
+            if received > 0 {
+                self.retire_if_too_heavy(seat);
+                self.retire_if_too_open(seat);
             }
         }
     }
 
-    /// Notes how much memory a worker takes that is ready, where there is a limit.
+    fn retire_if_too_heavy(&mut self, seat: Seat) {
+        let memory_max = self.plan.workers.max_memory.bytes();
+        let Some(member) = self.member(seat).filter(|_| memory_max > 0) else {
+            return;
+        };
+        let memory = member.pid().and_then(resident_bytes).unwrap_or(0);
+        // One that is too large from its start on would have successors that are, too.
+        let is_small_at_start = member.bytes_at_start.is_some_and(|it| it <= memory_max);
+        if memory > memory_max && is_small_at_start {
+            self.retire(seat, Retirement::Memory);
+        }
+    }
+
+    fn retire_if_too_open(&mut self, seat: Seat) {
+        let open_max = self.plan.workers.max_descriptors;
+        let held = self.roster.connections_of(seat);
+        let Some(member) = self.member(seat).filter(|_| open_max > 0) else {
+            return;
+        };
+        let open = member.pid().and_then(open_descriptors).unwrap_or(0);
+        let is_few_at_start = member.open_at_start.is_some_and(|it| it <= open_max);
+        if open.saturating_sub(held) > open_max && is_few_at_start {
+            self.retire(seat, Retirement::Descriptors);
+        }
+    }
+
+    /// Retires workers that are old enough.
+    pub(super) fn expire_ages(&mut self, now: Duration) {
+        for seat in (0..self.crew.len()).map(Seat) {
+            let Some(member) = self.member(seat) else {
+                continue;
+            };
+            if member.retire_by.take_if(|by| *by <= now).is_some() {
+                self.retire(seat, Retirement::Age);
+            }
+        }
+    }
+
+    /// Notes what a worker takes that is ready, where there is a limit.
     pub(super) fn weigh(&mut self, seat: Seat) {
+        self.count_descriptors(seat);
         let memory_max = self.plan.workers.max_memory.bytes();
         let is_ready = self.roster.stage(seat) == Some(Stage::Ready);
         let announced = self.announced;
@@ -81,6 +118,24 @@ impl FrontEnd {
         }
     }
 
+    fn count_descriptors(&mut self, seat: Seat) {
+        let open_max = self.plan.workers.max_descriptors;
+        let is_ready = self.roster.stage(seat) == Some(Stage::Ready);
+        let Some(member) = self.member(seat).filter(|_| open_max > 0 && is_ready) else {
+            return;
+        };
+        if member.open_at_start.is_none() {
+            member.open_at_start = member.pid().and_then(open_descriptors);
+            if let Some(open) = member.open_at_start.filter(|&open| open > open_max) {
+                tracing::warn!(
+                    worker = seat.0,
+                    open,
+                    "a worker has more than max_descriptors open when it starts, and is not replaced for that"
+                );
+            }
+        }
+    }
+
     /// Checks that a worker may grow before it is replaced: else none would last.
     pub(super) fn check_memory(&self) -> Result<()> {
         let limit = self.plan.workers.max_memory;
@@ -98,40 +153,36 @@ impl FrontEnd {
         }
     }
 
-    /// Lets retiring workers go for whom a successor is ready.
-    pub(super) fn let_retire(&mut self) {
-        if self.phase != Phase::Serving {
-            return;
-        }
-        while self.ready_count() > self.plan.count {
-            let retiring = self.crew.iter().flatten().find(|member| {
-                member.is_retiring
-                    && member.outbox.is_empty()
-                    && self.roster.stage(member.key.seat) == Some(Stage::Ready)
-            });
-            let Some(seat) = retiring.map(|member| member.key.seat) else {
-                return;
-            };
-            if !self.drain(seat) {
-                return;
-            }
-        }
+    /// After how many connections a worker retires.
+    pub(super) fn retirement(&self, generation: u32) -> u64 {
+        spread(self.plan.workers.max_connections, generation)
     }
 
-    /// After how many connections a worker retires, up to a tenth more than configured, so that
-    /// workers that started together do not end together.
-    pub(super) fn retirement(&self, generation: u32) -> u64 {
-        let after = self.plan.workers.max_connections;
-        if after == 0 {
-            return 0;
-        }
-        after.saturating_add(mix(u64::from(generation)) % (after / 10 + 1))
+    /// When a worker retires that starts now.
+    pub(super) fn retirement_age(&self, generation: u32, now: Duration) -> Option<Duration> {
+        let age = u64::try_from(self.plan.workers.max_age.as_micros()).unwrap_or(u64::MAX);
+        let age = spread(age, generation);
+        (age > 0).then(|| now.saturating_add(Duration::from_micros(age)))
     }
 }
 
+/// Up to a tenth more, so that workers that started together do not end together; 0 stays 0.
+fn spread(limit: u64, generation: u32) -> u64 {
+    if limit == 0 {
+        return 0;
+    }
+    limit.saturating_add(mix(u64::from(generation)) % (limit / 10 + 1))
+}
+
 /// The resident memory of a process.
-fn resident_bytes(pid: u32) -> Option<u64> {
+pub(crate) fn resident_bytes(pid: u32) -> Option<u64> {
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
+}
+
+/// How many descriptors a process has open.
+fn open_descriptors(pid: u32) -> Option<u32> {
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    u32::try_from(descriptors.count()).ok()
 }

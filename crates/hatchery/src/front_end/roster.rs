@@ -30,15 +30,6 @@ const REFUSALS_MAX: u32 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Seat(pub(crate) usize);
 
-/// What a worker may have at most.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Connections of one worker.
-    pub(crate) per_worker: u32,
-    /// Connections of all workers together.
-    pub(crate) in_all: u32,
-}
-
 /// Where a connection was placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Placement {
@@ -72,7 +63,8 @@ pub(crate) enum Stage {
 pub(crate) struct Roster<C> {
     seats: Vec<Option<Member<C>>>,
     dispatch: Dispatch,
-    limits: Limits,
+    /// How many connections all workers may have together.
+    connections_max: u32,
     connections: u32,
     /// The seat after which round robin goes on.
     last: usize,
@@ -99,23 +91,29 @@ struct Member<C> {
 
 impl<C> Roster<C> {
     /// Makes a roster without workers.
-    pub(crate) fn new(dispatch: Dispatch, limits: Limits) -> Self {
+    pub(crate) fn new(dispatch: Dispatch, connections_max: u32) -> Self {
         Self {
             seats: Vec::new(),
             dispatch,
-            limits,
+            connections_max,
             connections: 0,
             last: usize::MAX,
         }
     }
 
-    /// Seats a worker that is starting.
-    pub(crate) fn add(&mut self) -> Seat {
+    /// Changes how workers are chosen, and how many connections all may have together.
+    pub(crate) fn change(&mut self, dispatch: Dispatch, connections_max: u32) {
+        self.dispatch = dispatch;
+        self.connections_max = connections_max;
+    }
+
+    /// Seats a worker that is starting and may have so many connections.
+    pub(crate) fn add(&mut self, capacity: u32) -> Seat {
         let member = Member {
             stage: Stage::Starting,
             leases: Leases::new(),
-            capacity_max: self.limits.per_worker,
-            capacity: self.limits.per_worker,
+            capacity_max: capacity,
+            capacity,
             placed: 0,
             received: 0,
             returned: 0,
@@ -335,13 +333,17 @@ impl<C> Roster<C> {
         member.map_or(0, |member| member.placed.wrapping_sub(member.returned))
     }
 
+    /// How many connections a worker has.
+    pub(crate) fn connections_of(&self, seat: Seat) -> u32 {
+        self.seated(seat).map_or(0, |member| member.leases.len())
+    }
+
     /// Whether some connection is leased, so that somebody waits to hear of its use.
     pub(crate) fn has_leases(&self) -> bool {
         self.members().any(|(_, member)| member.leases.unused() > 0)
     }
 
     /// The connections of all workers.
-    #[cfg(test)]
     pub(crate) fn connections(&self) -> u32 {
         self.connections
     }
@@ -360,7 +362,7 @@ impl<C> Roster<C> {
     }
 
     fn pick(&self, peer: u64, now: Duration) -> Option<Seat> {
-        if self.connections >= self.limits.in_all {
+        if self.connections >= self.connections_max {
             return None;
         }
         let free = self.members().filter(|(_, member)| member.has_credit());

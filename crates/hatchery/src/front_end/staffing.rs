@@ -10,11 +10,14 @@ use hatchery_process::{LedgerReader, Program, StartError, WaitError, begin};
 use rustix::process::Signal;
 
 use super::child::{ChildEvent, follow};
+use super::commanding::{millis, number};
 use super::crew::{CrewMember, Process, WorkerKey};
-use super::restart::{FAILED_STARTS_MAX, Verdict};
+use super::restart::FAILED_STARTS_MAX;
 use super::roster::{Seat, Stage};
+use super::staff::{End, Epoch, Failure, Step};
 use super::{Accepted, FrontEnd, Phase};
 use crate::config::Scheduling;
+use crate::control::{ControlError, ServerEvent};
 use crate::error::{Error, Result, with_causes};
 use crate::worker::WorkerStart;
 
@@ -24,22 +27,52 @@ const DEATHS_MAX: u8 = 3;
 impl FrontEnd {
     /// Starts all workers of a fresh server.
     pub(super) fn hire_all(&mut self) -> Result<()> {
-        for group in 0..self.plan.count {
-            self.hire(group)?;
+        for post in 0..self.plan.count {
+            self.hire(post, self.staff.epoch())?;
         }
         Ok(())
     }
 
+    /// Does what the staff needs.
+    pub(super) fn work_on_staff(&mut self, now: Duration) {
+        while self.phase == Phase::Serving
+            && let Some(step) = self.staff.next(now)
+        {
+            match step {
+                Step::Start { post, epoch } => self.fill(post, epoch, now),
+                Step::Drain(seat) => self.drain(seat),
+                Step::Kill(seat) => self.kill(seat),
+                Step::Renewed(_) => self.complete_reload(now),
+            }
+        }
+    }
+
+    /// Starts a worker for a post; if that cannot be, it is tried again later.
+    fn fill(&mut self, post: usize, epoch: Epoch, now: Duration) {
+        let Err(error) = self.hire(post, epoch) else {
+            return;
+        };
+        let cause = match &error {
+            Error::Start(cause) => with_causes(cause),
+            other => with_causes(other),
+        };
+        tracing::error!(error = cause, "a worker could not be started");
+        let failure = self.staff.not_started(post, epoch, now);
+        self.take_failure(failure, now, || format!("could not be started: {cause}"));
+    }
+
     /// Starts a worker; it is heard of again when it runs, and when it is ready.
-    pub(super) fn hire(&mut self, group: usize) -> Result<()> {
-        let seat = self.roster.add();
-        let hired = self.ask_for_worker(seat, group);
+    pub(super) fn hire(&mut self, post: usize, epoch: Epoch) -> Result<()> {
+        let capacity = self.plan_of(epoch).per_worker();
+        let seat = self.roster.add(capacity);
+        let hired = self.ask_for_worker(seat, (post, epoch));
         match hired {
             Ok(member) => {
                 if self.crew.len() <= seat.0 {
                     self.crew.resize_with(seat.0 + 1, || None);
                 }
                 self.crew[seat.0] = Some(member);
+                self.staff.started(seat, post, epoch);
                 Ok(())
             }
             Err(error) => {
@@ -49,10 +82,11 @@ impl FrontEnd {
         }
     }
 
-    fn ask_for_worker(&mut self, seat: Seat, group: usize) -> Result<CrewMember> {
+    fn ask_for_worker(&mut self, seat: Seat, place: (usize, Epoch)) -> Result<CrewMember> {
         let os = Error::os("a worker's channel cannot be made");
         let (ours, theirs) = hatchery_os::pair().map_err(os)?;
-        let slots = self.plan.per_worker();
+        let plan = self.plan_of(place.1).clone();
+        let slots = plan.per_worker();
         let ledger = LedgerReader::create(slots).map_err(|error| {
             Error::os("a worker's ledger cannot be made")(io::Error::other(error))
         })?;
@@ -65,33 +99,35 @@ impl FrontEnd {
             seat: u32::try_from(seat.0).unwrap_or(u32::MAX),
             generation: key.generation,
             slots,
-            is_direct: self.plan.is_direct(),
-            direct_share: self.plan.direct_share(),
-            is_batch: self.plan.server.scheduling == Scheduling::Batch,
-            has_start_hook: self.plan.body.start_hook.is_some(),
-            state: self.plan.body.state_bytes(),
+            is_direct: plan.is_direct(),
+            direct_share: plan.direct_share(),
+            is_batch: plan.server.scheduling == Scheduling::Batch,
+            has_start_hook: plan.body.start_hook.is_some(),
+            state: plan.body.state_bytes(),
         };
         let mut descriptors: Vec<BorrowedFd<'_>> = vec![theirs.as_fd(), ledger.as_fd()];
-        if self.plan.is_direct() {
+        if plan.is_direct() {
             let own = self
                 .listeners
                 .iter()
-                .map(|all| all[group % all.len()].as_fd());
+                .map(|all| all[place.0 % all.len()].as_fd());
             descriptors.extend(own);
         }
         let bytes = start.encode();
         let starting = begin(Program {
             bytes: &bytes,
             descriptors: &descriptors,
-            functions: &self.plan.body.functions(),
-            ..Program::new(&format!("hatchery-{}", seat.0), self.plan.body.entry)
+            functions: &plan.body.functions(),
+            ..Program::new(&format!("hatchery-{}", seat.0), plan.body.entry)
         })?;
         drop(descriptors);
         tokio::spawn(follow(starting, key, self.events_sender.clone()));
         let now = self.born.elapsed();
-        let mut member = CrewMember::new(key, group, ours, ledger)
+        let mut member = CrewMember::new(key, place.1, ours, ledger)
             .map_err(Error::os("a worker's channel cannot be watched"))?;
-        member.ready_by = Some(now.saturating_add(self.plan.workers.start_timeout));
+        member.since = now;
+        member.ready_by = Some(now.saturating_add(plan.workers.start_timeout));
+        member.retire_by = self.retirement_age(key.generation, now);
         member.retire_after = self.retirement(key.generation);
         Ok(member)
     }
@@ -108,7 +144,13 @@ impl FrontEnd {
                 if is_doomed {
                     member.kill();
                 }
+                self.tell(ServerEvent::WorkerStarted {
+                    worker: number(worker.seat),
+                    generation: worker.generation,
+                    pid,
+                });
                 // It may have said that it is ready before this was heard.
+                self.check_newcomer(worker.seat, now);
                 self.weigh(worker.seat);
                 self.announce_if_complete();
             }
@@ -142,11 +184,27 @@ impl FrontEnd {
         let was_idle = self.phase == Phase::Ending && in_hand == 0;
         let is_meant = is_done || was_unneeded || was_idle;
         report(&member, how, is_meant, in_hand, untouched.len());
+        self.tell(ServerEvent::WorkerExited {
+            worker: number(worker.seat),
+            generation: worker.generation,
+            pid: member.pid(),
+            how: how.to_string(),
+            complaint: member.complaint.clone(),
+            is_expected: is_meant,
+            in_hand,
+            passed_on: untouched.len(),
+            served,
+            age_ms: millis(now.saturating_sub(member.since)),
+        });
         self.pass_on(untouched, how, now);
-        if self.phase != Phase::Serving {
-            return;
+        let is_useless = how.is_by_itself() && served == 0;
+        let end = if is_useless { End::Useless } else { End::Usual };
+        let failure = self.staff.gone(worker.seat, end, now);
+        if self.phase == Phase::Serving {
+            self.take_failure(failure, now, || {
+                member.complaint.unwrap_or_else(|| how.to_string())
+            });
         }
-        self.replace(&member, stage, (how, served), now);
     }
 
     /// Lets connections that a dead worker had not used wait for another, the oldest first.
@@ -166,31 +224,23 @@ impl FrontEnd {
         }
     }
 
-    /// Decides whether and when a successor starts.
-    fn replace(
+    /// Acts on what has failed for good, if anything has.
+    fn take_failure(
         &mut self,
-        gone: &CrewMember,
-        stage: Option<Stage>,
-        (how, served): (&Gone, u32),
+        failure: Option<Failure>,
         now: Duration,
+        reason: impl FnOnce() -> String,
     ) {
-        let is_covered = gone.is_retiring && self.staff() >= self.plan.count;
-        if is_covered {
-            return;
-        }
-        let verdict = if stage == Some(Stage::Starting) {
-            self.restarts.failed()
-        } else {
-            self.restarts.ended(how.is_by_itself() && served == 0)
-        };
-        match verdict {
-            Verdict::RestartAfter(wait) => {
-                self.vacancies.push((gone.group, now + wait));
-                self.fill_vacancies(now);
+        match failure {
+            Some(Failure::Server) => self.give_up(reason()),
+            Some(Failure::Renewal) => {
+                let error = Error::WorkersFailed {
+                    attempts: FAILED_STARTS_MAX,
+                    reason: reason(),
+                };
+                self.fail_reload(ControlError::Workers(Box::new(error)), now);
             }
-            Verdict::GiveUp => {
-                self.give_up(gone.complaint.clone().unwrap_or_else(|| how.to_string()));
-            }
+            None => {}
         }
     }
 
@@ -201,28 +251,6 @@ impl FrontEnd {
             reason,
         });
         self.kill_all();
-    }
-
-    /// Starts the workers whose time has come.
-    pub(super) fn fill_vacancies(&mut self, now: Duration) {
-        if self.phase != Phase::Serving {
-            self.vacancies.clear();
-            return;
-        }
-        while let Some(due) = self.vacancies.iter().position(|&(_, at)| at <= now) {
-            let (group, _) = self.vacancies.swap_remove(due);
-            if let Err(error) = self.hire(group) {
-                let cause = match &error {
-                    Error::Start(cause) => with_causes(cause),
-                    other => with_causes(other),
-                };
-                tracing::error!(error = cause, "a worker could not be started");
-                match self.restarts.failed() {
-                    Verdict::RestartAfter(wait) => self.vacancies.push((group, now + wait)),
-                    Verdict::GiveUp => self.give_up(format!("could not be started: {cause}")),
-                }
-            }
-        }
     }
 
     /// Kills workers that take too long to become ready, or to end after they have retired.
@@ -250,11 +278,24 @@ impl FrontEnd {
 
     /// Notes that a worker can be used.
     pub(super) fn became_ready(&mut self, seat: Seat, room: u32, now: Duration) {
-        self.roster.ready(seat, room, now);
-        self.restarts.ready();
-        if let Some(member) = self.member(seat) {
-            member.ready_by = None;
+        self.staff.ready(seat);
+        let serving = self.staff.epoch();
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        member.ready_by = None;
+        member.room = Some(room);
+        let is_serving = member.epoch == serving;
+        self.tell_of(seat, |worker, generation| ServerEvent::WorkerReady {
+            worker,
+            generation,
+        });
+        if !is_serving {
+            // It gets nothing until all those that it belongs to are ready.
+            self.check_newcomer(seat, now);
+            return;
         }
+        self.roster.ready(seat, room, now);
         self.weigh(seat);
         // One that becomes ready while the server drains may still be needed by those who wait;
         // if it is not, it drains later in this turn.
@@ -264,13 +305,13 @@ impl FrontEnd {
     }
 
     /// Announces the server once every worker is ready and known by its process id.
-    fn announce_if_complete(&mut self) {
+    pub(super) fn announce_if_complete(&mut self) {
         let is_known = self
             .crew
             .iter()
             .flatten()
             .all(|member| member.pid().is_some());
-        if self.announced || !is_known || self.ready_count() < self.plan.count {
+        if self.announced || !is_known || self.staff.ready_posts() < self.staff.wanted() {
             return;
         }
         if let Err(error) = self.check_memory() {
@@ -278,30 +319,13 @@ impl FrontEnd {
             self.kill_all();
             return;
         }
-        self.restarts.complete();
+        self.staff.complete();
         self.announce();
     }
 
     fn crew_of(&mut self, worker: WorkerKey) -> Option<&mut CrewMember> {
         let member = self.member(worker.seat)?;
         (member.key == worker).then_some(member)
-    }
-
-    /// How many workers there are or will be, without those that retire.
-    fn staff(&self) -> usize {
-        let staying = self
-            .crew
-            .iter()
-            .flatten()
-            .filter(|member| !member.is_retiring);
-        staying.count() + self.vacancies.len()
-    }
-
-    pub(super) fn ready_count(&self) -> usize {
-        let seats = (0..self.crew.len()).map(Seat);
-        seats
-            .filter(|&seat| self.roster.stage(seat) == Some(Stage::Ready))
-            .count()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hatchery_process::Entry;
@@ -9,8 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::handler::{FromSocket, SocketKind};
-use super::plan::{Body, OnReady, Plan, Ready};
-use crate::config::{BindAddress, Config, Dispatch, Origin, Overload, Scheduling, WorkerCount};
+use super::plan::{Body, Launch, OnReady, Plan, Ready};
+use crate::config::{BindAddress, Config, Dispatch, Overload, Scheduling, WorkerCount};
+use crate::control::{self, Control, Exchange};
 use crate::error::{Error, HandlerResult, Result};
 use crate::front_end;
 use crate::signals::Shutdown;
@@ -63,6 +65,7 @@ impl Server {
             on_ready: None,
             shutdown: None,
             signals: true,
+            control: None,
         }
     }
 }
@@ -84,6 +87,7 @@ pub struct ServerBuilder {
     on_ready: Option<OnReady>,
     shutdown: Option<Shutdown>,
     signals: bool,
+    control: Option<(Control, Exchange)>,
 }
 
 impl ServerBuilder {
@@ -263,7 +267,28 @@ impl ServerBuilder {
         self
     }
 
-    /// Chooses whether the server listens to `SIGTERM` and `SIGINT`.
+    /// Returns the means to ask the server how it is, and to tell it what to do, while it runs.
+    ///
+    /// All that were made before the server is run belong to that run.
+    pub fn control(&mut self) -> Control {
+        let (control, _) = self.control.get_or_insert_with(control::channel);
+        control.clone()
+    }
+
+    /// Listens for `hatchery ctl` at this path, for this user and root alone.
+    ///
+    /// A path that cannot be had is reported when the server is run.
+    ///
+    /// # Default
+    ///
+    /// That of the configuration, or none.
+    pub fn control_socket(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.config.control.socket = Some(path.into());
+        self
+    }
+
+    /// Chooses whether the server listens to signals: `SIGTERM` and `SIGINT` stop it, `SIGHUP` has
+    /// it read its configuration again, `SIGTTIN` and `SIGTTOU` give it a worker more or fewer.
     ///
     /// # Default
     ///
@@ -351,30 +376,22 @@ impl ServerBuilder {
             return Err(refused);
         }
         self.config.check()?;
-        if is_blocking && self.config.server.dispatch == Dispatch::Direct {
-            return Err(Error::BlockingDirect);
-        }
-        let count = self.config.workers.count.resolve().get();
-        front_end::run(Plan {
-            server: self.config.server.clone(),
-            workers: self.config.workers.clone(),
-            bind_origins: self.config.bind_origins(),
-            memory_origin: self
-                .config
-                .origin("workers.max_memory")
-                .cloned()
-                .unwrap_or(Origin::Program),
-            count: usize::try_from(count).unwrap_or(usize::MAX),
-            body: Body {
-                entry,
-                start_hook: self.start_hook,
-                state: self.state.clone(),
-                is_blocking,
-                accepts,
-            },
+        let body = Body {
+            entry,
+            start_hook: self.start_hook,
+            state: self.state.clone(),
+            is_blocking,
+            accepts,
+        };
+        let plan = Plan::new(&self.config, body)?;
+        let (control, exchange) = self.control.take().unwrap_or_else(control::channel);
+        front_end::run(Launch {
+            plan,
             on_ready: self.on_ready.take(),
             shutdown: self.shutdown.take(),
             signals: self.signals,
+            control,
+            exchange,
         })
         .await
     }

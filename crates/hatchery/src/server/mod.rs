@@ -8,4 +8,4 @@ pub use builder::{Server, ServerBuilder};
 pub use handler::{FromSocket, SocketKind};
 pub use plan::Ready;
 
-pub(crate) use plan::Plan;
+pub(crate) use plan::{Launch, OnReady, Plan};

@@ -6,7 +6,8 @@ use hatchery_process::Entry;
 use rustix::net::SocketFlags;
 
 use super::handler::SocketKind;
-use crate::config::{Dispatch, Origin, ServerConfig, WorkersConfig};
+use crate::config::{Config, Dispatch, Origin, Overload, ServerConfig, WorkersConfig};
+use crate::control::{Control, Exchange};
 use crate::error::{BindError, Error, Result};
 use crate::front_end::Listener;
 use crate::signals::Shutdown;
@@ -53,7 +54,20 @@ impl Body {
 pub(crate) type OnReady = Box<dyn FnOnce(&Ready) + Send>;
 
 /// A server as it is to be run.
+pub(crate) struct Launch {
+    pub(crate) plan: Plan,
+    pub(crate) on_ready: Option<OnReady>,
+    pub(crate) shutdown: Option<Shutdown>,
+    pub(crate) signals: bool,
+    pub(crate) control: Control,
+    pub(crate) exchange: Exchange,
+}
+
+/// The settings of a server, and what its workers run.
+#[derive(Clone)]
 pub(crate) struct Plan {
+    /// What the settings are from, to be read again for a reload.
+    pub(crate) config: Config,
     pub(crate) server: ServerConfig,
     pub(crate) workers: WorkersConfig,
     /// Where each address was set.
@@ -62,12 +76,45 @@ pub(crate) struct Plan {
     pub(crate) memory_origin: Origin,
     pub(crate) count: usize,
     pub(crate) body: Body,
-    pub(crate) on_ready: Option<OnReady>,
-    pub(crate) shutdown: Option<Shutdown>,
-    pub(crate) signals: bool,
 }
 
 impl Plan {
+    /// Plans what a configuration says.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::BlockingDirect`] if blocking workers were to accept for themselves.
+    pub(crate) fn new(config: &Config, body: Body) -> Result<Self> {
+        if body.is_blocking && config.server.dispatch == Dispatch::Direct {
+            return Err(Error::BlockingDirect);
+        }
+        let count = config.workers.count.resolve().get();
+        let memory_origin = config.origin("workers.max_memory");
+        Ok(Self {
+            server: config.server.clone(),
+            workers: config.workers.clone(),
+            bind_origins: config.bind_origins(),
+            memory_origin: memory_origin.cloned().unwrap_or(Origin::Program),
+            count: usize::try_from(count).unwrap_or(usize::MAX),
+            body,
+            config: config.clone(),
+        })
+    }
+
+    /// Where a key was set.
+    pub(crate) fn origin(&self, key: &'static str) -> Origin {
+        self.config.origin(key).cloned().unwrap_or(Origin::Program)
+    }
+
+    /// How many accepted connections may wait.
+    pub(crate) fn queue_len(&self) -> usize {
+        match self.server.overload {
+            // Whoever may wait for ever waits in the kernel's queue.
+            Overload::Wait => 0,
+            _ => self.server.queue_length as usize,
+        }
+    }
+
     /// How many connections one worker has at most.
     pub(crate) fn per_worker(&self) -> u32 {
         if self.body.is_blocking {
@@ -75,6 +122,11 @@ impl Plan {
         } else {
             self.workers.max_concurrency.get()
         }
+    }
+
+    /// How many workers may be in the middle of being replaced.
+    pub(crate) fn max_unavailable(&self) -> usize {
+        usize::try_from(self.workers.max_unavailable.get()).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn is_direct(&self) -> bool {
@@ -93,7 +145,7 @@ impl Plan {
     /// Whether workers must be looked at from time to time.
     pub(crate) fn checks_up(&self) -> bool {
         let counts = self.is_direct() && self.workers.max_connections > 0;
-        counts || self.workers.max_memory.bytes() > 0
+        counts || self.workers.max_memory.bytes() > 0 || self.workers.max_descriptors > 0
     }
 
     /// The flags with which a socket is accepted for the kind of workers there are.
@@ -102,12 +154,6 @@ impl Plan {
             SocketFlags::empty()
         } else {
             SocketFlags::NONBLOCK
-        }
-    }
-
-    pub(crate) fn announce(&mut self, ready: &Ready) {
-        if let Some(on_ready) = self.on_ready.take() {
-            on_ready(ready);
         }
     }
 
@@ -123,6 +169,7 @@ impl Plan {
             };
             return Err(Error::Bind(BindError {
                 origin: listener.origin().clone(),
+                key: "server.bind",
                 address: listener.address().to_owned(),
                 source: std::io::Error::new(std::io::ErrorKind::InvalidInput, problem),
             }));

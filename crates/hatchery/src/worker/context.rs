@@ -17,6 +17,22 @@ const COMPLAINT_BYTES_MAX: usize = 2048;
 /// The state that the program gave its workers.
 pub(super) static STATE: OnceLock<Box<dyn Any + Send + Sync>> = OnceLock::new();
 
+/// The worker that this process is, once it is set up.
+static CURRENT: OnceLock<&'static Context> = OnceLock::new();
+
+/// Wishes the worker that this process is to be replaced; false if it is no worker.
+///
+/// The worker goes on as before until its successor is ready. Then it gets nothing more, finishes
+/// what it has, and ends. A handler says this that knows of a leak or of damage: its own connection
+/// goes on. A second wish changes nothing.
+pub fn retire_worker() -> bool {
+    let worker = CURRENT.get();
+    if let Some(worker) = worker {
+        worker.tell_retire();
+    }
+    worker.is_some()
+}
+
 /// One worker: there is one in a process, and it is never dropped.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -40,9 +56,17 @@ pub(crate) struct Context {
     acceptor: Mutex<Option<Waker>>,
     /// Whether anybody has ever waited for an end: mostly nobody does.
     is_awaited: AtomicBool,
+    /// Whether it has said that it wishes to be replaced.
+    has_retired: AtomicBool,
 }
 
 impl Context {
+    /// Makes this process known as a worker.
+    pub(super) fn install(&'static self) {
+        let installed = CURRENT.set(self);
+        assert!(installed.is_ok(), "a worker is set up once");
+    }
+
     pub(super) fn new(link: WorkerLink, seat: u32, generation: u32) -> Self {
         Self {
             link,
@@ -57,12 +81,20 @@ impl Context {
             ended: Notify::new(),
             acceptor: Mutex::new(None),
             is_awaited: AtomicBool::new(false),
+            has_retired: AtomicBool::new(false),
         }
     }
 
     /// Tells the front end that this worker can be used.
     pub(super) fn tell_ready(&self) {
         self.link.tell(&FromWorker::Ready { room: self.room });
+    }
+
+    /// Tells the front end that this worker wishes to be replaced.
+    pub(super) fn tell_retire(&self) {
+        if !self.has_retired.swap(true, Ordering::Relaxed) {
+            self.link.tell(&FromWorker::Retire);
+        }
     }
 
     /// Tells the front end why this worker ends, and returns its exit code.

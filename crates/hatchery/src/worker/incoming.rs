@@ -77,6 +77,11 @@ impl Worker {
         }
     }
 
+    /// Wishes this worker to be replaced, as [`retire_worker`](crate::retire_worker) does.
+    pub fn retire(&self) {
+        self.context.tell_retire();
+    }
+
     /// Resolves when this worker is to finish what it has and end.
     ///
     /// # Cancel safety

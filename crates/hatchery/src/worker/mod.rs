@@ -20,6 +20,7 @@ use hatchery_process::Start;
 
 pub use self::blocking::BlockingConnection;
 pub use self::connection::{Connection, ConnectionGuard, ConnectionInfo};
+pub use self::context::retire_worker;
 pub use self::incoming::{Incoming, Worker};
 
 pub(crate) use self::start::{WorkerStart, start_hook, state_installer};

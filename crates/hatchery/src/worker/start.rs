@@ -112,6 +112,7 @@ pub(super) fn set_up(start: Start) -> Option<&'static Context> {
         context.fail(&reason);
         return None;
     }
+    context.install();
     crate::log::install_default();
     Some(context)
 }

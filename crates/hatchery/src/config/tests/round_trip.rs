@@ -76,14 +76,24 @@ fn any_workers() -> impl Strategy<Value = WorkersConfig> {
         number().prop_map(WorkerCount::Times),
         number().prop_map(WorkerCount::Fixed),
     ];
-    let timeouts = (1..=u64::MAX, any::<u64>());
+    let timeouts = (1..=u64::MAX, any::<u64>(), any::<u64>());
+    let recycling = (any::<u64>(), any::<u32>(), number());
     let connections = 0..=i64::MAX.unsigned_abs();
-    (count, number(), connections, any::<u64>(), timeouts).prop_map(
-        |(count, max_concurrency, max_connections, bytes, (start, drain))| WorkersConfig {
+    (count, number(), connections, recycling, timeouts).prop_map(
+        |(
+            count,
+            max_concurrency,
+            max_connections,
+            (bytes, max_descriptors, max_unavailable),
+            (start, drain, age),
+        )| WorkersConfig {
             count,
             max_concurrency,
             max_connections,
             max_memory: ByteSize::new(bytes),
+            max_age: Duration::from_micros(age),
+            max_descriptors,
+            max_unavailable,
             start_timeout: Duration::from_micros(start),
             drain_timeout: Duration::from_micros(drain),
         },
@@ -115,8 +125,14 @@ count = 4                            # flag --workers
 max_concurrency = 1024               # default
 max_connections = 0                  # default
 max_memory = "0"                     # default
+max_age = "0s"                       # default
+max_descriptors = 0                  # default
+max_unavailable = 1                  # default
 start_timeout = "10s"                # default
 drain_timeout = "30s"                # default
+
+[control]
+socket = ""                          # default
 "#;
     assert_eq!(config.to_string(), printed);
 }

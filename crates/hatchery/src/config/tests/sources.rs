@@ -33,7 +33,7 @@ const fn case(
     }
 }
 
-const CASES: [Case; 15] = [
+const CASES: [Case; 19] = [
     case(
         "server.bind",
         (r#"["fd:7"]"#, "fd:7", r#"["fd:7"]"#),
@@ -102,6 +102,24 @@ const CASES: [Case; 15] = [
         Some("1M"),
     ),
     case(
+        "workers.max_age",
+        (r#""12h""#, "720m", r#""12h""#),
+        "12",
+        Some("12"),
+    ),
+    case(
+        "workers.max_descriptors",
+        ("4294967295", "4294967295", "4294967295"),
+        "4294967296",
+        Some("-1"),
+    ),
+    case(
+        "workers.max_unavailable",
+        ("1024", "1_024", "1024"),
+        "0",
+        Some("1025"),
+    ),
+    case(
         "workers.start_timeout",
         (r#""1us""#, "1us", r#""1us""#),
         r#""0s""#,
@@ -112,6 +130,12 @@ const CASES: [Case; 15] = [
         (r#""0s""#, "0s", r#""0s""#),
         "1979-05-27",
         Some("-1s"),
+    ),
+    case(
+        "control.socket",
+        (r#""/run/a.ctl""#, "/run/a.ctl", r#""/run/a.ctl""#),
+        "7",
+        Some("a\0b"),
     ),
 ];
 

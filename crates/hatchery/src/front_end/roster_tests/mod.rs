@@ -8,8 +8,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngAlgorithm;
 
-use self::world::{WORKERS_MAX, World};
-use super::roster::{Limits, Roster, Seat, WINDOW};
+use self::world::{Limits, WORKERS_MAX, World};
+use super::roster::{Roster, Seat, WINDOW};
 use crate::config::Dispatch;
 
 /// One event; what it names is counted modulo what there is.
@@ -126,10 +126,9 @@ fn any_limits() -> impl Strategy<Value = Limits> {
 
 /// A roster whose workers have just become ready, with room for all that comes.
 fn ready_roster(dispatch: Dispatch, workers: usize) -> Roster<u64> {
-    let (per_worker, in_all) = (u32::MAX, u32::MAX);
-    let mut roster = Roster::new(dispatch, Limits { per_worker, in_all });
+    let mut roster = Roster::new(dispatch, u32::MAX);
     for _ in 0..workers {
-        let seat = roster.add();
+        let seat = roster.add(u32::MAX);
         roster.ready(seat, u32::MAX, Duration::ZERO);
     }
     roster

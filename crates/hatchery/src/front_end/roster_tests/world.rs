@@ -9,13 +9,22 @@ use std::time::Duration;
 use super::{Lie, Op};
 use crate::config::Dispatch;
 use crate::front_end::lease::LeaseError;
-use crate::front_end::roster::{Limits, Placement, Roster, Seat, Stage, WINDOW};
+use crate::front_end::roster::{Placement, Roster, Seat, Stage, WINDOW};
 
 /// The age at which what a worker was sent and has not taken shows that it is stuck.
 const STALLED_AFTER: Duration = Duration::from_millis(20);
 
 /// The most workers of a case: few, so that peers and seats meet often.
 pub(super) const WORKERS_MAX: usize = 5;
+
+/// What a worker may have at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Connections of one worker.
+    pub(super) per_worker: u32,
+    /// Connections of all workers together.
+    pub(super) in_all: u32,
+}
 
 /// A connection, which cannot be in two places.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,7 +131,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(dispatch: Dispatch, limits: Limits) -> Self {
         Self {
-            roster: Roster::new(dispatch, limits),
+            roster: Roster::new(dispatch, limits.in_all),
             dispatch,
             limits,
             workers: BTreeMap::new(),
@@ -179,7 +188,7 @@ impl World {
         if self.workers.len() == WORKERS_MAX {
             return;
         }
-        let Seat(seat) = self.roster.add();
+        let Seat(seat) = self.roster.add(self.limits.per_worker);
         let worker = Worker::starting(self.limits.per_worker);
         assert!(self.workers.insert(seat, worker).is_none(), "a taken seat");
         self.seats = self.seats.max(self.workers.len());
@@ -500,6 +509,8 @@ impl World {
         for seat in 0..=self.seats {
             let worker = self.workers.get(&seat);
             let roster = &self.roster;
+            let load = worker.map_or(0, Worker::load);
+            assert_eq!(roster.connections_of(Seat(seat)), load);
             assert_eq!(roster.stage(Seat(seat)), worker.map(|worker| worker.stage));
             assert_eq!(
                 roster.served(Seat(seat)),

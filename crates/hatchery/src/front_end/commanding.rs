@@ -1,0 +1,281 @@
+//! Doing what is asked through the control, and telling of what happens.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use super::crew::CrewMember;
+use super::listener::Listener;
+use super::roster::{Seat, Stage};
+use super::{FrontEnd, Phase};
+use crate::config::WorkerCount;
+use crate::control::Phase as SaidPhase;
+use crate::control::{
+    Accepted, Answer, Control, ControlError, Order, Request, Retirement, ServerEvent, ServerStatus,
+    Which, WorkerState, WorkerStatus, serve,
+};
+use crate::error::{Error, Result};
+use crate::server::Plan;
+use crate::signals::Told;
+
+/// How many orders are taken in a turn, so that nobody keeps the server from its work.
+const ORDERS_PER_TURN: usize = 16;
+
+/// Where an answer goes, if anybody waits for it.
+pub(super) type Asker = oneshot::Sender<Result<Answer, ControlError>>;
+
+/// The socket of `hatchery ctl`, and the task that serves it; both end with this.
+#[derive(Debug)]
+pub(super) struct ControlSocket {
+    _listener: Option<Listener>,
+    task: Option<AbortHandle>,
+}
+
+impl ControlSocket {
+    /// Opens the socket, if there is to be one.
+    pub(super) fn open(plan: &Plan, control: Control) -> Result<Self> {
+        let Some(path) = &plan.config.control.socket else {
+            return Ok(Self {
+                _listener: None,
+                task: None,
+            });
+        };
+        let listener = Listener::control(path, plan.origin("control.socket"))?;
+        let socket = listener.try_clone();
+        let socket = socket.map_err(Error::os("the control socket cannot be duplicated"))?;
+        let task = tokio::spawn(serve(socket, control));
+        Ok(Self {
+            _listener: Some(listener),
+            task: Some(task.abort_handle()),
+        })
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl FrontEnd {
+    /// Does what a signal or the program says.
+    pub(super) fn told(&mut self, told: Told, now: Duration) {
+        match told {
+            Told::Stop(urgency) => self.stop(urgency, now),
+            Told::Reload => self.begin_reload(None),
+            Told::ScaleBy(more) => {
+                if let Err(error) = self.scale_by(more) {
+                    tracing::warn!(%error, "told to scale by a signal, the server does not");
+                }
+            }
+        }
+    }
+
+    /// Takes what was asked, and answers it.
+    pub(super) fn take_orders(&mut self, context: &mut Context<'_>, now: Duration) {
+        for _ in 0..ORDERS_PER_TURN {
+            let Poll::Ready(Some(order)) = self.exchange.orders.poll_recv(context) else {
+                return;
+            };
+            self.obey(order, now);
+        }
+        context.waker().wake_by_ref();
+    }
+
+    fn obey(&mut self, order: Order, now: Duration) {
+        let Order { request, answer } = order;
+        let done = match request {
+            Request::Status => Ok(Answer::Status(self.status(now))),
+            Request::Workers => Ok(Answer::Workers(self.worker_statuses(now))),
+            Request::Config => Ok(Answer::Config(self.plan.config.to_string())),
+            Request::Kill(which) => self.kill_one(which),
+            _ if self.phase != Phase::Serving => Err(ControlError::Stopping),
+            Request::Reload => {
+                self.begin_reload(Some(answer));
+                return;
+            }
+            Request::Scale(workers) => self.scale(workers),
+            Request::Recycle(Some(which)) => self.recycle_one(which),
+            Request::Recycle(None) => Ok(self.recycle_all()),
+            Request::Drain(which) => self.drain_one(which),
+        };
+        // Whoever asked may have gone.
+        let _gone = answer.send(done);
+    }
+
+    fn scale_by(&mut self, more: i32) -> Result<Answer, ControlError> {
+        if self.phase != Phase::Serving {
+            return Err(ControlError::Stopping);
+        }
+        let wanted = u32::try_from(self.staff.wanted()).unwrap_or(u32::MAX);
+        self.scale(wanted.saturating_add_signed(more))
+    }
+
+    fn scale(&mut self, workers: u32) -> Result<Answer, ControlError> {
+        if workers == 0 || workers > WorkerCount::MAX.get() {
+            return Err(ControlError::Count(workers));
+        }
+        if self.plan.is_direct() {
+            return Err(ControlError::Direct);
+        }
+        if self.staff.is_renewing() {
+            return Err(ControlError::Reloading);
+        }
+        let (from, to) = (self.staff.wanted(), workers as usize);
+        self.staff.scale(to);
+        tracing::info!(from, to, "another number of workers is wanted");
+        self.tell(ServerEvent::Scaled { from, to });
+        self.announce_if_complete();
+        Ok(self.accept_order(Vec::new()))
+    }
+
+    fn recycle_one(&mut self, which: Which) -> Result<Answer, ControlError> {
+        let seat = self.find(which)?;
+        if !self.retire(seat, Retirement::Control) && !self.staff.is_retiring(seat) {
+            return Err(ControlError::NotReady {
+                worker: which.worker,
+            });
+        }
+        Ok(self.accept_order(vec![which.worker]))
+    }
+
+    fn recycle_all(&mut self) -> Answer {
+        let seats = (0..self.crew.len()).map(Seat);
+        let mut retired = Vec::new();
+        for seat in seats {
+            if self.retire(seat, Retirement::Control) {
+                retired.push(number(seat));
+            }
+        }
+        self.accept_order(retired)
+    }
+
+    fn drain_one(&mut self, which: Which) -> Result<Answer, ControlError> {
+        let seat = self.find(which)?;
+        if !self.staff.dismiss(seat) {
+            return Err(ControlError::NotReady {
+                worker: which.worker,
+            });
+        }
+        Ok(self.accept_order(vec![which.worker]))
+    }
+
+    fn kill_one(&mut self, which: Which) -> Result<Answer, ControlError> {
+        let seat = self.find(which)?;
+        if let Some(member) = self.member(seat) {
+            let complaint = &mut member.complaint;
+            complaint.get_or_insert_with(|| "was killed through the control".to_owned());
+            member.kill();
+        }
+        Ok(self.accept_order(vec![which.worker]))
+    }
+
+    pub(super) fn accept_order(&self, workers: Vec<u32>) -> Answer {
+        Answer::Accepted(Accepted {
+            wanted: self.staff.wanted(),
+            workers,
+        })
+    }
+
+    fn find(&self, which: Which) -> Result<Seat, ControlError> {
+        let worker = which.worker;
+        let seat = Seat(worker as usize);
+        let Some(member) = self.crew.get(seat.0).and_then(Option::as_ref) else {
+            let there = self.crew.iter().flatten();
+            let there = there.map(|member| member.key.seat.0.to_string());
+            let allowed = there.collect::<Vec<_>>().join(", ");
+            return Err(ControlError::UnknownWorker { worker, allowed });
+        };
+        let actual = member.key.generation;
+        match which.generation {
+            Some(given) if given != actual => Err(ControlError::OtherGeneration { worker, actual }),
+            _ => Ok(seat),
+        }
+    }
+
+    fn status(&self, now: Duration) -> ServerStatus {
+        let count = |wanted: Stage| {
+            let crew = self.crew.iter().flatten();
+            let stages = crew.filter(|member| self.stage_of(member) == Some(wanted));
+            stages.count()
+        };
+        ServerStatus {
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            phase: match self.phase {
+                Phase::Serving if self.is_reloading() => SaidPhase::Reloading,
+                Phase::Serving => SaidPhase::Serving,
+                Phase::Draining(_) => SaidPhase::Draining,
+                Phase::Ending => SaidPhase::Ending,
+            },
+            uptime_ms: millis(now),
+            reloads: self.reloads,
+            addresses: self.addresses(),
+            wanted: self.staff.wanted(),
+            ready: count(Stage::Ready),
+            starting: count(Stage::Starting),
+            draining: count(Stage::Draining),
+            connections: u64::from(self.roster.connections()),
+            waiting: self.queue.len(),
+            accepted: self.connection,
+            started: self.generation,
+        }
+    }
+
+    fn worker_statuses(&self, now: Duration) -> Vec<WorkerStatus> {
+        let crew = self.crew.iter().flatten();
+        let statuses = crew.map(|member| {
+            let seat = member.key.seat;
+            WorkerStatus {
+                worker: number(seat),
+                generation: member.key.generation,
+                pid: member.pid(),
+                state: match self.stage_of(member) {
+                    Some(Stage::Ready) if self.staff.is_retiring(seat) => WorkerState::Retiring,
+                    Some(Stage::Ready) => WorkerState::Ready,
+                    Some(Stage::Draining) => WorkerState::Draining,
+                    Some(Stage::Starting) | None => WorkerState::Starting,
+                },
+                connections: self.roster.connections_of(seat),
+                served: if self.plan.is_direct() {
+                    member.ledger.received()
+                } else {
+                    self.roster.served(seat)
+                },
+                age_ms: millis(now.saturating_sub(member.since)),
+                memory_bytes: None,
+            }
+        });
+        statuses.collect()
+    }
+
+    fn stage_of(&self, member: &CrewMember) -> Option<Stage> {
+        self.roster.stage(member.key.seat)
+    }
+
+    /// Tells whoever listens what has happened.
+    pub(super) fn tell(&self, event: ServerEvent) {
+        // Mostly nobody does.
+        let _nobody = self.exchange.events.send(event);
+    }
+
+    /// Tells what has happened to a worker, from its number and its generation.
+    pub(super) fn tell_of(&self, seat: Seat, event: impl FnOnce(u32, u32) -> ServerEvent) {
+        if let Some(member) = self.crew.get(seat.0).and_then(Option::as_ref) {
+            self.tell(event(number(seat), member.key.generation));
+        }
+    }
+}
+
+/// The number of a worker, as it is said.
+pub(super) fn number(seat: Seat) -> u32 {
+    u32::try_from(seat.0).unwrap_or(u32::MAX)
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,329 @@
+//! Reloading: the configuration first, then all workers by it, and only then the old ones go.
+
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+use tokio::task::JoinHandle;
+
+use super::commanding::Asker;
+use super::listener::{BindOptions, Listener};
+use super::retiring::resident_bytes;
+use super::roster::Seat;
+use super::staff::Epoch;
+use super::{CHECK_UP, FrontEnd, Phase};
+use crate::config::{BindAddress, ByteSize, Config, ConfigError};
+use crate::control::{Answer, ControlError, ServerEvent};
+use crate::error::{Error, with_causes};
+use crate::server::Plan;
+use crate::watch::watch;
+
+/// How far a reload is.
+#[derive(Default)]
+pub(super) struct Reload {
+    stage: Stage,
+    /// Who is to be told how it ends; nobody, if a signal began it.
+    asker: Option<Asker>,
+    /// Whether a signal has asked for another since it began.
+    again: bool,
+}
+
+#[derive(Default)]
+enum Stage {
+    /// There is none.
+    #[default]
+    None,
+    /// The configuration is being read, in another thread: a disk may be slow.
+    Reading(JoinHandle<Result<Config, ConfigError>>),
+    /// The workers by the new plan are starting.
+    Renewing(Box<Renewal>),
+}
+
+/// What will be in force once the new workers are ready.
+struct Renewal {
+    epoch: Epoch,
+    plan: Plan,
+    /// The addresses in their new order.
+    places: Vec<Place>,
+}
+
+/// A listener of the new configuration.
+enum Place {
+    /// One that the server has already, and where it is among the old ones.
+    Kept(usize, BindAddress),
+    /// A new one.
+    New(Vec<Listener>, AsyncFd<OwnedFd>),
+}
+
+impl FrontEnd {
+    /// Begins to reload, if no other reload is underway.
+    pub(super) fn begin_reload(&mut self, asker: Option<Asker>) {
+        if self.phase != Phase::Serving {
+            return;
+        }
+        if self.is_reloading() || !self.announced {
+            let is_early = !self.announced;
+            match asker {
+                Some(asker) => {
+                    let busy = if is_early {
+                        ControlError::Starting
+                    } else {
+                        ControlError::Reloading
+                    };
+                    // Whoever asked may have gone.
+                    let _gone = asker.send(Err(busy));
+                }
+                None => self.reload.again = true,
+            }
+            return;
+        }
+        tracing::info!("reloading: the configuration is read again");
+        self.tell(ServerEvent::Reloading);
+        let config = self.plan.config.clone();
+        self.reload.asker = asker;
+        self.reload.stage = Stage::Reading(tokio::task::spawn_blocking(move || config.reload()));
+        // Whether it has been read is asked from the next turn on.
+        self.turn_again = true;
+    }
+
+    /// Whether a reload is underway.
+    pub(super) fn is_reloading(&self) -> bool {
+        !matches!(self.reload.stage, Stage::None)
+    }
+
+    /// Goes on with a reload whose configuration has been read.
+    pub(super) fn progress_reload(&mut self, context: &mut Context<'_>) {
+        let Stage::Reading(reading) = &mut self.reload.stage else {
+            return;
+        };
+        let Poll::Ready(read) = Pin::new(reading).poll(context) else {
+            return;
+        };
+        self.reload.stage = Stage::None;
+        let prepared = read
+            .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+            .map_err(ControlError::from)
+            .and_then(|config| self.prepare(&config));
+        match prepared {
+            Ok((plan, places)) => {
+                let epoch = self.staff.renew(plan.count);
+                let renewal = Renewal {
+                    epoch,
+                    plan,
+                    places,
+                };
+                self.reload.stage = Stage::Renewing(Box::new(renewal));
+            }
+            Err(error) => self.reload_failed(error),
+        }
+    }
+
+    /// Checks a new configuration, and binds its new addresses.
+    fn prepare(&self, config: &Config) -> Result<(Plan, Vec<Place>), ControlError> {
+        let wrong = |error| ControlError::Workers(Box::new(error));
+        let plan = Plan::new(config, self.plan.body.clone()).map_err(wrong)?;
+        let needs_restart = |key| ControlError::NeedsRestart {
+            key,
+            origin: plan.origin(key),
+        };
+        if plan.is_direct() != self.plan.is_direct() {
+            return Err(needs_restart("server.dispatch"));
+        }
+        if plan.config.control != self.plan.config.control {
+            return Err(needs_restart("control.socket"));
+        }
+        if plan.is_direct() && plan.server.bind != self.plan.server.bind {
+            return Err(needs_restart("server.bind"));
+        }
+        if plan.is_direct() && plan.count != self.plan.count {
+            return Err(needs_restart("workers.count"));
+        }
+        let places = if plan.is_direct() {
+            Vec::new()
+        } else {
+            self.bind_new(&plan)?
+        };
+        Ok((plan, places))
+    }
+
+    fn bind_new(&self, plan: &Plan) -> Result<Vec<Place>, ControlError> {
+        let options = BindOptions {
+            backlog: plan.server.backlog.get(),
+            sharers: 1,
+        };
+        let mut places = Vec::new();
+        for (address, origin) in plan.server.bind.iter().zip(&plan.bind_origins) {
+            let groups = self.listeners.iter().enumerate();
+            let kept: Vec<Place> = groups
+                .filter(|(_, group)| group[0].is_for(address))
+                .map(|(index, _)| Place::Kept(index, address.clone()))
+                .collect();
+            if !kept.is_empty() {
+                places.extend(kept);
+                continue;
+            }
+            let (one, origin) = ([address.clone()], [origin.clone()]);
+            let groups = Listener::bind_all(&one, &origin, options)?;
+            plan.check_listeners(&groups)
+                .map_err(|error| ControlError::Workers(Box::new(error)))?;
+            for group in groups {
+                let watched = group[0].try_clone().and_then(watch);
+                let watched = watched
+                    .map_err(Error::os("listeners cannot be watched"))
+                    .map_err(|error| ControlError::Workers(Box::new(error)))?;
+                places.push(Place::New(group, watched));
+            }
+        }
+        Ok(places)
+    }
+
+    /// The plan by which a worker of this epoch is started.
+    pub(super) fn plan_of(&self, epoch: Epoch) -> &Plan {
+        match &self.reload.stage {
+            Stage::Renewing(renewal) if renewal.epoch == epoch => &renewal.plan,
+            _ => &self.plan,
+        }
+    }
+
+    /// Fails the reload if a worker of it takes more memory than it may, once that is known.
+    pub(super) fn check_newcomer(&mut self, seat: Seat, now: Duration) {
+        let Stage::Renewing(renewal) = &self.reload.stage else {
+            return;
+        };
+        let limit = renewal.plan.workers.max_memory;
+        let member = self.crew.get_mut(seat.0).and_then(Option::as_mut);
+        let member = member.filter(|it| it.epoch == renewal.epoch && it.room.is_some());
+        let Some(member) = member.filter(|_| limit.bytes() > 0) else {
+            return;
+        };
+        member.bytes_at_start = member.pid().and_then(resident_bytes);
+        if let Some(bytes) = member.bytes_at_start.filter(|&bytes| bytes > limit.bytes()) {
+            let error = Error::MemoryTooSmall {
+                origin: renewal.plan.memory_origin.clone(),
+                limit,
+                at_start: ByteSize::new(bytes),
+            };
+            self.fail_reload(ControlError::Workers(Box::new(error)), now);
+        }
+    }
+
+    /// Lets the new plan take over, whose workers are all ready.
+    pub(super) fn complete_reload(&mut self, now: Duration) {
+        let Stage::Renewing(renewal) = std::mem::take(&mut self.reload.stage) else {
+            return;
+        };
+        let Renewal {
+            epoch,
+            plan,
+            places,
+        } = *renewal;
+        if !plan.is_direct() {
+            self.change_listeners(places, plan.server.backlog.get(), now);
+        }
+        let connections_max = plan.server.max_connections.get();
+        self.roster.change(plan.server.dispatch, connections_max);
+        self.queue
+            .change(plan.queue_len(), plan.server.queue_timeout);
+        self.staff.replace_at_once(plan.max_unavailable());
+        self.check_up = plan.checks_up().then_some(now + CHECK_UP);
+        self.plan = plan;
+        self.reloads += 1;
+        for seat in (0..self.crew.len()).map(Seat) {
+            let member = self.member(seat).filter(|member| member.epoch == epoch);
+            if let Some(room) = member.and_then(|member| member.room) {
+                self.roster.ready(seat, room, now);
+                self.weigh(seat);
+            }
+        }
+        tracing::info!(workers = self.staff.wanted(), "reloaded");
+        self.tell(ServerEvent::Reloaded);
+        let answer = self.accept_order(Vec::new());
+        self.end_reload(Ok(answer));
+    }
+
+    /// Puts the addresses into their new order, and serves who is left at those that go.
+    fn change_listeners(&mut self, places: Vec<Place>, backlog: u32, now: Duration) {
+        let listeners = std::mem::take(&mut self.listeners).into_iter();
+        let accepting = std::mem::take(&mut self.accepting).into_iter();
+        let mut old: Vec<_> = listeners.zip(accepting).map(Some).collect();
+        for (number, place) in places.into_iter().enumerate() {
+            let number = u16::try_from(number).unwrap_or(u16::MAX);
+            let (group, watched) = match place {
+                Place::New(mut group, watched) => {
+                    let serial = self.add_number(number);
+                    group[0].set_serial(serial);
+                    (group, watched)
+                }
+                Place::Kept(index, address) => {
+                    let (mut group, watched) = old[index].take().expect("an address is kept once");
+                    if let Err(error) = group[0].adapt(&address, backlog) {
+                        tracing::warn!(%address, %error, "an address stays as it was");
+                    }
+                    self.numbers[usize::from(group[0].serial())] = number;
+                    (group, watched)
+                }
+            };
+            self.listeners.push(group);
+            self.accepting.push(watched);
+        }
+        for (group, watched) in old.into_iter().flatten() {
+            self.accept_the_last_of(watched.get_ref(), group[0].serial(), now);
+        }
+        // New listeners are watched from the next turn on.
+        self.turn_again = true;
+    }
+
+    /// Gives a new listener its serial number.
+    fn add_number(&mut self, number: u16) -> u16 {
+        self.numbers.push(number);
+        u16::try_from(self.numbers.len() - 1).expect("a server has fewer than 65,536 listeners")
+    }
+
+    /// Gives a reload up, if there is one: the server goes on as it was.
+    pub(super) fn fail_reload(&mut self, error: ControlError, now: Duration) {
+        match std::mem::take(&mut self.reload.stage) {
+            Stage::None => return,
+            // What is read is not wanted any more.
+            Stage::Reading(reading) => reading.abort(),
+            Stage::Renewing(renewal) => self.give_back(renewal.places, now),
+        }
+        self.staff.cancel_renewal();
+        self.reload_failed(error);
+    }
+
+    /// Serves those who have come by addresses that are not to be.
+    fn give_back(&mut self, places: Vec<Place>, now: Duration) {
+        for (number, place) in places.into_iter().enumerate() {
+            if let Place::New(group, watched) = place {
+                let serial = self.add_number(u16::try_from(number).unwrap_or(u16::MAX));
+                self.accept_the_last_of(watched.get_ref(), serial, now);
+                drop(group);
+            }
+        }
+    }
+
+    fn reload_failed(&mut self, error: ControlError) {
+        let reason = with_causes(&error);
+        tracing::error!(error = reason, "not reloaded: the server goes on as it was");
+        self.tell(ServerEvent::ReloadFailed { reason });
+        self.end_reload(Err(error));
+    }
+
+    fn end_reload(&mut self, outcome: Result<Answer, ControlError>) {
+        if let Some(asker) = self.reload.asker.take() {
+            // Whoever asked may have gone.
+            let _gone = asker.send(outcome);
+        }
+        self.begin_awaited_reload();
+    }
+
+    /// Begins the reload that a signal asked for when there could be none.
+    pub(super) fn begin_awaited_reload(&mut self) {
+        if std::mem::take(&mut self.reload.again) {
+            self.begin_reload(None);
+        }
+    }
+}
