@@ -51,6 +51,9 @@ pub(crate) struct EchoArgs {
     /// What happens to a connection that no worker has room for: wait, reject or reset
     #[arg(long, value_name = "POLICY")]
     overload: Option<String>,
+    /// The socket file through which `hatchery ctl` controls it
+    #[arg(long, value_name = "PATH")]
+    control: Option<String>,
     /// The configuration file [default: hatchery.toml, if there is one]
     #[arg(long, value_name = "FILE")]
     config: Option<std::path::PathBuf>,
@@ -189,6 +192,7 @@ impl EchoArgs {
                 &self.max_connections,
             ),
             ("--overload", "server.overload", &self.overload),
+            ("--control", "control.socket", &self.control),
         ];
         for (flag, key, value) in flags {
             if let Some(value) = value {

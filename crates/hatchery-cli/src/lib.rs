@@ -7,6 +7,7 @@
 )]
 
 mod bench;
+mod ctl;
 mod echo;
 mod peer;
 
@@ -23,6 +24,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Echo(args) => Ok(echo::run(&args)),
         Command::Bench(args) => bench::run(&args).map_err(Box::from),
+        Command::Ctl(args) => Ok(ctl::run(&args)),
         Command::Peer(args) => peer::run(&args).map_err(Box::from),
     };
     outcome.unwrap_or_else(|error| fail(&*error))
@@ -44,6 +46,7 @@ struct Cli {
 enum Command {
     Echo(echo::EchoArgs),
     Bench(bench::BenchArgs),
+    Ctl(ctl::CtlArgs),
     #[command(hide = true)]
     Peer(peer::PeerArgs),
 }
