@@ -3,6 +3,7 @@
 mod blocking;
 mod client;
 mod command;
+mod control;
 mod direct;
 mod distribution;
 mod embedded;
@@ -14,8 +15,10 @@ mod load;
 mod log;
 mod overload;
 mod recycling;
+mod reloading;
 mod replacement;
 mod room;
+mod scaling;
 mod start;
 mod storm;
 

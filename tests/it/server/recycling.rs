@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::thread;
+use std::time::Duration;
 
 use super::Server;
 use super::client::{Client, Heard};
@@ -96,5 +97,78 @@ fn a_worker_that_has_grown_too_large_is_replaced_and_nobody_notices() {
     assert_eq!(large.hear(), Heard::End);
     server.settle(2);
     assert!(server.workers().iter().all(|other| other.pid() != worker));
+    server.end();
+}
+
+#[test]
+fn a_worker_that_wishes_to_retire_is_replaced_and_finishes_what_it_has() {
+    let mut server = Server::new("talk", "");
+    let mut tired = server.client();
+    let worker = tired.worker();
+
+    assert_eq!(tired.ask("retire"), "retire true");
+
+    let has_successor = || server.workers().len() == 3;
+    eventually(Deadline::usual(), "there is a successor", has_successor);
+    for _ in 0..10 {
+        visit(&server.addresses[0]);
+    }
+    assert_eq!(tired.worker(), worker);
+    tired.hang_up();
+    assert_eq!(tired.hear(), Heard::End);
+    server.settle(2);
+    assert!(server.workers().iter().all(|other| other.pid() != worker));
+    server.end();
+}
+
+#[test]
+fn a_worker_that_leaks_descriptors_is_replaced() {
+    let mut server = Server::new("talk", "workers.max_descriptors=64");
+    let mut leaky = server.client();
+    let worker = leaky.worker();
+
+    assert_eq!(leaky.ask("open 80"), "opened");
+
+    let has_successor = || server.workers().len() == 3;
+    eventually(Deadline::usual(), "there is a successor", has_successor);
+    assert_eq!(leaky.worker(), worker);
+    leaky.close();
+    server.settle(2);
+    assert!(server.workers().iter().all(|other| other.pid() != worker));
+    server.end();
+}
+
+#[test]
+fn connections_do_not_count_as_leaked_descriptors() {
+    let server = Server::new("talk", "workers.count=1 workers.max_descriptors=64");
+    let mut clients = server.clients(80);
+    let worker = server.workers[0];
+    for client in &mut clients {
+        assert_eq!(client.worker(), worker);
+    }
+
+    // One that was too open would be found at the next look, within a second.
+    let deadline = Deadline::after(Duration::from_millis(1500));
+    while !deadline.has_passed() {
+        assert_eq!(clients[0].worker(), worker);
+        assert_eq!(server.workers().len(), 1);
+    }
+}
+
+#[test]
+fn workers_that_are_old_enough_are_replaced_one_after_the_other() {
+    let mut server = Server::new("talk", "workers.count=3 workers.max_age=300ms");
+    let first = server.workers.clone();
+
+    let is_renewed = || {
+        visit(&server.addresses[0]);
+        // One in three is in the middle of it, and has its successor beside it.
+        let workers = server.workers();
+        assert!(workers.len() <= 5, "{workers:?}");
+        workers.iter().all(|worker| !first.contains(&worker.pid()))
+    };
+
+    eventually(Deadline::usual(), "all were replaced", is_renewed);
+    assert_eq!(server.errors(), "");
     server.end();
 }
