@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Signal, geteuid};
@@ -227,9 +229,7 @@ fn another_user_is_refused_even_where_the_file_lets_them_in() {
     for (path, mode) in [(controlled.folder.path(), 0o755), (&socket, 0o666)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
-    let program = controlled.folder.path().join("hatchery");
-    fs::copy(env!("CARGO_BIN_EXE_hatchery-command"), &program).unwrap();
-    let mut setup = crate::support::Setup::new(program.to_str().unwrap());
+    let mut setup = fixture!("hatchery-command");
     setup.args(&format!("ctl --socket {} status", socket.display()));
 
     let mut main = setup.user(NOBODY).start();
@@ -400,18 +400,18 @@ fn the_command_follows_the_events_until_the_server_ends() {
     let mut setup = fixture!("hatchery-command");
     setup.env("HATCHERY_CONTROL_SOCKET", &socket);
     let mut watcher = setup.args("ctl events").start();
-    // It hears only what comes after it has come.
-    let mut other = controlled.voice();
-    other.ask(r#"{"v":1,"do":"events"}"#);
-    eventually(Deadline::usual(), "the watcher hears", || {
-        controlled.ask(r#"{"v":1,"do":"scale","workers":2}"#);
-        watcher
-            .process()
-            .descriptors()
-            .values()
-            .any(|path| path.to_string_lossy().starts_with("socket:"))
+    // It hears only what comes after it has come, so it is told until it has heard.
+    let has_heard = AtomicBool::new(false);
+    thread::scope(|threads| {
+        threads.spawn(|| {
+            let deadline = Deadline::usual();
+            while !has_heard.load(Ordering::Relaxed) && !deadline.has_passed() {
+                controlled.ask(r#"{"v":1,"do":"scale","workers":2}"#);
+            }
+        });
+        assert!(watcher.line_of("scaled").contains("to=2"));
+        has_heard.store(true, Ordering::Relaxed);
     });
-    assert!(watcher.line_of("scaled").contains("to=2"));
 
     controlled.server.end();
 
