@@ -7,8 +7,9 @@
 //! [`Server`] is where to begin. [`main`](macro@main) starts the fork server and the runtime.
 //!
 //! What such a program needs besides is here too: [`Process`] runs a function in a process of its own,
-//! and [`pipe()`] carries typed messages, with descriptors in them, from one to another. Who knows
-//! Python's `multiprocessing` begins at [`guide::coming_from_multiprocessing`].
+//! and [`pipe()`] carries typed messages, with descriptors in them, from one to another. A [`Pool`] has
+//! functions run by workers that are there already. Who knows Python's `multiprocessing` begins at
+//! [`guide::coming_from_multiprocessing`].
 #![forbid(unsafe_code)]
 
 mod config;
