@@ -66,13 +66,17 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 ///     (2..n).filter(|n| (2..*n).all(|d| n % d != 0)).count()
 /// }
 ///
+/// fn give_up(code: i32) {
+///     std::process::exit(code);
+/// }
+///
 /// #[hatchery::main]
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
 ///     let pool = Pool::builder().workers(4).build()?;
 ///     let counts = pool.map(primes_below, [10, 100, 1_000]);
 ///     assert_eq!(counts, [Ok(4), Ok(25), Ok(168)]);
 ///
-///     let crash = pool.submit(|code: i32| std::process::exit(code), 3);
+///     let crash = pool.submit(give_up, 3);
 ///     let lost = crash.wait();
 ///     assert!(matches!(lost, Err(TaskError::WorkerLost { exit: Some(3), .. })));
 ///     Ok(())
