@@ -25,11 +25,15 @@ const BLOCKS_FROM: usize = 4 * BLOCK_BYTES;
 /// # Panics
 ///
 /// Panics if there are fewer words than that takes.
-#[inline]
+#[inline(always)]
 pub fn copy_in(words: &[AtomicU64], bytes: &[u8]) {
     if bytes.len() < BLOCKS_FROM {
         return copy_in_words(words, bytes);
     }
+    copy_in_long(words, bytes);
+}
+
+fn copy_in_long(words: &[AtomicU64], bytes: &[u8]) {
     let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
     let (for_blocks, for_rest) = words.split_at(blocks.len() * BLOCK_WORDS);
     copy_in_blocks(for_blocks, blocks);
@@ -41,18 +45,22 @@ pub fn copy_in(words: &[AtomicU64], bytes: &[u8]) {
 /// # Panics
 ///
 /// Panics if there are fewer words than that takes.
-#[inline]
+#[inline(always)]
 pub fn copy_out(words: &[AtomicU64], bytes: &mut [u8]) {
     if bytes.len() < BLOCKS_FROM {
         return copy_out_words(words, bytes);
     }
+    copy_out_long(words, bytes);
+}
+
+fn copy_out_long(words: &[AtomicU64], bytes: &mut [u8]) {
     let (blocks, rest) = bytes.as_chunks_mut::<BLOCK_BYTES>();
     let (of_blocks, of_rest) = words.split_at(blocks.len() * BLOCK_WORDS);
     copy_out_blocks(of_blocks, blocks);
     copy_out_words(of_rest, rest);
 }
 
-#[inline]
+#[inline(always)]
 fn copy_in_words(words: &[AtomicU64], bytes: &[u8]) {
     let (whole, rest) = bytes.as_chunks::<WORD_BYTES>();
     let (for_whole, for_rest) = words.split_at(whole.len());
@@ -69,7 +77,7 @@ fn copy_in_words(words: &[AtomicU64], bytes: &[u8]) {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn copy_out_words(words: &[AtomicU64], bytes: &mut [u8]) {
     let (whole, rest) = bytes.as_chunks_mut::<WORD_BYTES>();
     let (of_whole, of_rest) = words.split_at(whole.len());

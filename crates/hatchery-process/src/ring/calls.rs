@@ -1,11 +1,15 @@
 //! Who is to be woken once a lock of a queue is given up.
 
-use super::parts::{GETTERS, JOINERS, PUTTERS, Parts, Sleepers};
-use crate::sync::{ALL, wake};
+use super::parts::{Parts, Sleepers};
+use crate::sync::{ALL, Monitor, wake};
 
 /// The calls to make.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Calls([Call; 3]);
+pub(super) struct Calls {
+    getters: Call,
+    putters: Call,
+    joiners: Call,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
@@ -17,20 +21,40 @@ enum Call {
 }
 
 impl Calls {
-    pub(super) const NONE: Self = Self([Call::Nobody; 3]);
+    pub(super) const NONE: Self = Self::of(Call::Nobody);
+
+    pub(super) const EVERYBODY: Self = Self::of(Call::Surely(ALL));
+
+    const fn of(call: Call) -> Self {
+        Self {
+            getters: call,
+            putters: call,
+            joiners: call,
+        }
+    }
+
+    #[inline(always)]
+    fn call_of(&mut self, sleepers: Sleepers) -> &mut Call {
+        match sleepers {
+            Sleepers::Getters => &mut self.getters,
+            Sleepers::Putters => &mut self.putters,
+            Sleepers::Joiners => &mut self.joiners,
+        }
+    }
 
     /// Notes that something changed for which some may wait.
     #[inline(always)]
     pub(super) fn call_awaiting(&mut self, sleepers: Sleepers) {
-        let call = &mut self.0[sleepers.0];
+        let call = self.call_of(sleepers);
         if *call == Call::Nobody {
             *call = Call::Awaiting;
         }
     }
 
     /// Notes that so many are to be woken.
+    #[inline(always)]
     pub(super) fn call(&mut self, sleepers: Sleepers, count: u32) {
-        let call = &mut self.0[sleepers.0];
+        let call = self.call_of(sleepers);
         let noted = match *call {
             Call::Surely(noted) => noted,
             _ => 0,
@@ -40,34 +64,47 @@ impl Calls {
 
     /// Wakes them: the lock has been given up.
     #[inline(always)]
-    pub(super) fn make(&self, parts: Parts<'_>) {
-        for sleepers in [GETTERS, PUTTERS, JOINERS] {
-            match self.0[sleepers.0] {
-                Call::Nobody => {}
-                Call::Awaiting if !parts.bell(sleepers).is_awaited() => {}
-                Call::Awaiting => wake_awaiting(parts, sleepers),
-                Call::Surely(count) => wake_surely(parts, sleepers, count),
-            }
+    pub(super) fn make(self, parts: Parts<'_>) {
+        self.getters.make(parts, Sleepers::Getters);
+        self.putters.make(parts, Sleepers::Putters);
+        self.joiners.make(parts, Sleepers::Joiners);
+    }
+}
+
+impl Call {
+    #[inline(always)]
+    fn make(self, parts: Parts<'_>, sleepers: Sleepers) {
+        match self {
+            Self::Nobody => {}
+            Self::Awaiting if !parts.bell(sleepers).is_awaited() => {}
+            Self::Awaiting => wake_awaiting(parts.monitor, sleepers),
+            Self::Surely(count) => wake_surely(parts.monitor, sleepers, count),
         }
     }
 }
 
 #[cold]
-fn wake_awaiting(parts: Parts<'_>, sleepers: Sleepers) {
-    if sleepers == PUTTERS && !parts.has_worthwhile_room() {
+fn wake_awaiting(monitor: &Monitor, sleepers: Sleepers) {
+    let parts = Parts::of(monitor);
+    if sleepers == Sleepers::Putters && !parts.has_worthwhile_room() {
         return;
     }
-    if sleepers == JOINERS && parts.unfinished() > 0 {
+    if sleepers == Sleepers::Joiners && parts.unfinished() > 0 {
         return;
     }
     if parts.bell(sleepers).ring_awaited() {
-        let count = if sleepers == JOINERS { ALL } else { 1 };
+        let count = if sleepers == Sleepers::Joiners {
+            ALL
+        } else {
+            1
+        };
         wake(parts.bell_word(sleepers), count);
     }
 }
 
 #[cold]
-fn wake_surely(parts: Parts<'_>, sleepers: Sleepers, count: u32) {
+fn wake_surely(monitor: &Monitor, sleepers: Sleepers, count: u32) {
+    let parts = Parts::of(monitor);
     parts.bell(sleepers).ring();
     wake(parts.bell_word(sleepers), count);
 }

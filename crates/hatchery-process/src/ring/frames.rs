@@ -128,13 +128,12 @@ impl<'a> Frames<'a> {
         written();
         let start = place(position.wrapping_add(1), self.span);
         let until_wrap = (self.span as usize - start) * WORD_BYTES;
-        let (first, second) = bytes.split_at(until_wrap.min(bytes.len()));
-        copy_in(&self.words[start..], first);
-        written();
-        if !second.is_empty() {
-            copy_in(self.words, second);
-            written();
+        if bytes.len() <= until_wrap {
+            copy_in(&self.words[start..], bytes);
+        } else {
+            write_around(self.words, start, bytes.split_at(until_wrap));
         }
+        written();
         behind
     }
 
@@ -175,12 +174,27 @@ impl<'a> Frames<'a> {
         }
         let start = place(position.wrapping_add(1), self.span);
         let until_wrap = (self.span as usize - start) * WORD_BYTES;
-        let (first, second) = buffer[..len].split_at_mut(until_wrap.min(len));
-        copy_out(&self.words[start..], first);
-        if !second.is_empty() {
-            copy_out(self.words, second);
+        if len <= until_wrap {
+            copy_out(&self.words[start..], &mut buffer[..len]);
+        } else {
+            read_around(self.words, start, buffer[..len].split_at_mut(until_wrap));
         }
     }
+}
+
+/// Writes bytes to the end of the ring, and further ones to its start.
+#[cold]
+fn write_around(words: &[AtomicU64], start: usize, (first, second): (&[u8], &[u8])) {
+    copy_in(&words[start..], first);
+    written();
+    copy_in(words, second);
+}
+
+/// Reads bytes from the end of the ring, and further ones from its start.
+#[cold]
+fn read_around(words: &[AtomicU64], start: usize, (first, second): (&mut [u8], &mut [u8])) {
+    copy_out(&words[start..], first);
+    copy_out(words, second);
 }
 
 #[inline]

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::getting::Getting;
 use super::lease::{NotLeased, RingLease};
-use super::parts::{GETTERS, JOINERS};
+use super::parts::Sleepers;
 use super::{Ring, RingGetError, RingPutError};
 use crate::sync::{Attempt, Look, ShareError, Wake, shared_object, wait_async, wait_until};
 
@@ -76,7 +76,7 @@ impl JoinableRing {
         buffer: &mut Vec<u8>,
         deadline: Option<Instant>,
     ) -> Result<RingLease, RingGetError> {
-        let bell = self.ring.parts().bell_word(GETTERS);
+        let bell = self.ring.parts().bell_word(Sleepers::Getters);
         let outcome = wait_until(bell, deadline, |look| self.get_attempt(buffer, look));
         outcome.unwrap_or(Err(RingGetError::Empty))
     }
@@ -87,7 +87,8 @@ impl JoinableRing {
     ///
     /// As [`get`](Self::get).
     pub fn try_get(&self, buffer: &mut Vec<u8>) -> Result<RingLease, RingGetError> {
-        let outcome = lease_of(&mut self.ring.parts().getting(), buffer, true);
+        let parts = self.ring.parts();
+        let outcome = parts.getting(|getting| lease_of(getting, buffer, true));
         outcome.unwrap_or(Err(RingGetError::Empty))
     }
 
@@ -101,7 +102,7 @@ impl JoinableRing {
     ///
     /// Dropped before it is ready, it has leased nothing.
     pub async fn get_async(&self, buffer: &mut Vec<u8>) -> Result<RingLease, RingGetError> {
-        let place = self.ring.monitor.place(GETTERS.bell());
+        let place = self.ring.monitor.place(Sleepers::Getters.bell());
         wait_async(place, Wake::One, |look| self.get_attempt(buffer, look)).await
     }
 
@@ -111,7 +112,7 @@ impl JoinableRing {
     ///
     /// Returns [`NotLeased`] if this process does not have it, or not any more.
     pub fn finish(&self, lease: RingLease) -> Result<(), NotLeased> {
-        self.ring.parts().getting().finish(lease)
+        self.ring.parts().getting(|getting| getting.finish(lease))
     }
 
     /// Gives a message back, for another to get.
@@ -120,14 +121,14 @@ impl JoinableRing {
     ///
     /// Returns [`NotLeased`] if this process does not have it, or not any more.
     pub fn give_up(&self, lease: RingLease) -> Result<(), NotLeased> {
-        self.ring.parts().getting().give_up(lease)
+        self.ring.parts().getting(|getting| getting.give_up(lease))
     }
 
     /// Waits until somebody is done with every message that was put; true if that was before the
     /// deadline.
     #[must_use]
     pub fn join(&self, deadline: Option<Instant>) -> bool {
-        let bell = self.ring.parts().bell_word(JOINERS);
+        let bell = self.ring.parts().bell_word(Sleepers::Joiners);
         wait_until(bell, deadline, |look| self.join_attempt(look)).is_some()
     }
 
@@ -137,7 +138,7 @@ impl JoinableRing {
     ///
     /// Cancel-safe: it only waits.
     pub async fn join_async(&self) {
-        let place = self.ring.monitor.place(JOINERS.bell());
+        let place = self.ring.monitor.place(Sleepers::Joiners.bell());
         wait_async(place, Wake::All, |look| self.join_attempt(look)).await;
     }
 
@@ -183,23 +184,23 @@ impl JoinableRing {
         buffer: &mut Vec<u8>,
         look: Look,
     ) -> Attempt<Result<RingLease, RingGetError>> {
-        let mut getting = self.ring.parts().getting();
-        let attempt = getting.or_sleep(GETTERS, |getting| lease_of(getting, buffer, look.is_due));
-        if let Attempt::Done(outcome) = &attempt
-            && look.has_slept()
-        {
-            getting.pass_on(outcome.is_err());
-        }
-        attempt
+        self.ring.parts().getting(|getting| {
+            let attempt = getting.or_sleep(Sleepers::Getters, |getting| {
+                lease_of(getting, buffer, look.is_due)
+            });
+            getting.after(&attempt, look);
+            attempt
+        })
     }
 
     fn join_attempt(&self, look: Look) -> Attempt<()> {
-        let mut getting = self.ring.parts().getting();
-        if look.is_due {
-            getting.bury_dead();
-        }
-        getting.or_sleep(JOINERS, |getting| {
-            (getting.parts.unfinished() == 0).then_some(())
+        self.ring.parts().getting(|getting| {
+            if look.is_due {
+                getting.bury_dead();
+            }
+            getting.or_sleep(Sleepers::Joiners, |getting| {
+                (getting.parts.unfinished() == 0).then_some(())
+            })
         })
     }
 
@@ -207,7 +208,7 @@ impl JoinableRing {
     fn settle(&self) {
         let parts = self.ring.parts();
         if let Some(acquired) = parts.get_gate().take_over_now() {
-            drop(parts.got_by(acquired));
+            parts.getting_by(acquired, |_| ());
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::ends::End;
 use super::frames::{Frames, Header, Scribbled};
 use super::getting::Getting;
-use super::parts::{GETTERS, JOINERS, PUTTERS, Parts};
+use super::parts::{Parts, Sleepers};
 use crate::sync::{ALL, Member, Monitor, written};
 
 /// The holder of a message with which somebody is done.
@@ -97,7 +97,7 @@ impl Getting<'_> {
                 frames.set_state(position, with_state(header, leased));
                 self.set_next(behind);
                 self.count_got(1);
-                self.calls.call_awaiting(PUTTERS);
+                self.calls.call_awaiting(Sleepers::Putters);
                 return Ok(Some(RingLease {
                     position,
                     len: header.bytes as usize,
@@ -123,10 +123,10 @@ impl Getting<'_> {
         self.remove_done(&frames);
         let is_closed = self.parts.is_closed();
         if self.parts.get_end().own().position == self.tail() {
-            self.give_back(&frames);
+            self.give_back();
             if is_closed {
                 // Nothing can come back any more.
-                self.calls.call(GETTERS, ALL);
+                self.calls.call(Sleepers::Getters, ALL);
             }
         }
         Ok(())
@@ -178,7 +178,7 @@ impl Getting<'_> {
         }
         frames.set_state(position, with_state(header, state));
         self.count_got(-1);
-        self.calls.call_awaiting(GETTERS);
+        self.calls.call_awaiting(Sleepers::Getters);
     }
 
     /// Where messages end, at this moment.
@@ -198,7 +198,7 @@ impl Getting<'_> {
     /// Counts a message that is done with.
     fn count_finished(&mut self) {
         self.set_finished(self.finished().wrapping_add(1));
-        self.calls.call_awaiting(JOINERS);
+        self.calls.call_awaiting(Sleepers::Joiners);
     }
 
     /// Where to look for a message that waits: none before it does.

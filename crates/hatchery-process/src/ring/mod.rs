@@ -51,7 +51,7 @@ use crate::sync::{
 
 use self::frames::words_for;
 use self::lease::has_leases;
-use self::parts::{CAPACITY_WORDS, COUNT_MAX, GETTERS, LAYOUT, PUTTERS, Parts, SPAN_LOG};
+use self::parts::{CAPACITY_WORDS, COUNT_MAX, LAYOUT, Parts, SPAN_LOG, Sleepers};
 use self::putting::Growth;
 
 /// The span of a ring that is new or has run empty, as a power of two: 64 KiB.
@@ -153,16 +153,16 @@ impl Ring {
     ///
     /// See [`RingPutError`].
     pub fn put(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), RingPutError> {
-        if let Some(outcome) = self.parts().putting().put(bytes, Growth::Easy) {
-            return outcome;
-        }
-        self.put_patiently(bytes, deadline)
+        let outcome = self
+            .parts()
+            .putting(|putting| putting.put(bytes, Growth::Easy));
+        outcome.unwrap_or_else(|| self.put_patiently(bytes, deadline))
     }
 
     #[cold]
     fn put_patiently(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), RingPutError> {
         let words = words_for(bytes.len());
-        let bell = self.parts().bell_word(PUTTERS);
+        let bell = self.parts().bell_word(Sleepers::Putters);
         let outcome = self.patience[0].wait(
             || self.parts().has_worthwhile_room() && self.parts().has_easy_room(words),
             || wait_until(bell, deadline, |look| self.put_attempt(bytes, look)),
@@ -176,7 +176,9 @@ impl Ring {
     ///
     /// See [`RingPutError`].
     pub fn try_put(&self, bytes: &[u8]) -> Result<(), RingPutError> {
-        let outcome = self.parts().putting().put(bytes, Growth::Any);
+        let outcome = self
+            .parts()
+            .putting(|putting| putting.put(bytes, Growth::Any));
         outcome.unwrap_or(Err(RingPutError::Full))
     }
 
@@ -190,7 +192,7 @@ impl Ring {
     ///
     /// Dropped before it is ready, it has put nothing.
     pub async fn put_async(&self, bytes: &[u8]) -> Result<(), RingPutError> {
-        let place = self.monitor.place(PUTTERS.bell());
+        let place = self.monitor.place(Sleepers::Putters.bell());
         wait_async(place, Wake::One, |look| self.put_attempt(bytes, look)).await
     }
 
@@ -205,10 +207,8 @@ impl Ring {
         buffer: &mut Vec<u8>,
         deadline: Option<Instant>,
     ) -> Result<usize, RingGetError> {
-        if let Some(outcome) = self.parts().getting().get(buffer) {
-            return outcome;
-        }
-        self.get_patiently(buffer, deadline)
+        let outcome = self.parts().getting(|getting| getting.get(buffer));
+        outcome.unwrap_or_else(|| self.get_patiently(buffer, deadline))
     }
 
     #[cold]
@@ -217,7 +217,7 @@ impl Ring {
         buffer: &mut Vec<u8>,
         deadline: Option<Instant>,
     ) -> Result<usize, RingGetError> {
-        let bell = self.parts().bell_word(GETTERS);
+        let bell = self.parts().bell_word(Sleepers::Getters);
         let outcome = self.patience[1].wait(
             || self.parts().count() > 0,
             || wait_until(bell, deadline, |look| self.get_attempt(buffer, look)),
@@ -231,7 +231,7 @@ impl Ring {
     ///
     /// See [`RingGetError`].
     pub fn try_get(&self, buffer: &mut Vec<u8>) -> Result<usize, RingGetError> {
-        let outcome = self.parts().getting().get(buffer);
+        let outcome = self.parts().getting(|getting| getting.get(buffer));
         outcome.unwrap_or(Err(RingGetError::Empty))
     }
 
@@ -245,13 +245,13 @@ impl Ring {
     ///
     /// Dropped before it is ready, it has got nothing.
     pub async fn get_async(&self, buffer: &mut Vec<u8>) -> Result<usize, RingGetError> {
-        let place = self.monitor.place(GETTERS.bell());
+        let place = self.monitor.place(Sleepers::Getters.bell());
         wait_async(place, Wake::One, |look| self.get_attempt(buffer, look)).await
     }
 
     /// Lets nobody put any more; what is there can still be got.
     pub fn close(&self) {
-        self.parts().putting().close();
+        self.parts().putting(|putting| putting.close());
     }
 
     /// Whether somebody has closed the queue.
@@ -280,14 +280,8 @@ impl Ring {
     }
 
     fn put_attempt(&self, bytes: &[u8], look: Look) -> Attempt<Result<(), RingPutError>> {
-        let mut putting = self.parts().putting();
-        let attempt = putting.put_or_sleep(bytes);
-        if let Attempt::Done(outcome) = &attempt
-            && look.has_slept()
-        {
-            putting.pass_on(outcome.is_err());
-        }
-        attempt
+        let parts = self.parts();
+        parts.putting(|putting| putting.put_or_sleep(bytes, look))
     }
 
     fn get_attempt(
@@ -295,14 +289,11 @@ impl Ring {
         buffer: &mut Vec<u8>,
         look: Look,
     ) -> Attempt<Result<usize, RingGetError>> {
-        let mut getting = self.parts().getting();
-        let attempt = getting.or_sleep(GETTERS, |getting| getting.get(buffer));
-        if let Attempt::Done(outcome) = &attempt
-            && look.has_slept()
-        {
-            getting.pass_on(outcome.is_err());
-        }
-        attempt
+        self.parts().getting(|getting| {
+            let attempt = getting.or_sleep(Sleepers::Getters, |getting| getting.get(buffer));
+            getting.after(&attempt, look);
+            attempt
+        })
     }
 
     #[inline]

@@ -17,7 +17,9 @@ use super::putting::Putting;
 pub(super) const SPAN_LOG: usize = 0;
 const CLOSED: usize = 1;
 pub(super) const COUNT_MAX: usize = 2;
-const SLEEPERS: [usize; 3] = [3, 5, 7];
+const GETTERS: usize = 3;
+const PUTTERS: usize = 5;
+const JOINERS: usize = 7;
 const PUT_LOCK: usize = 16;
 const GET_LOCK: usize = 48;
 const WORDS: usize = 80;
@@ -38,38 +40,51 @@ pub(super) const LAYOUT: Layout = Layout {
     wides: MESSAGES + CAPACITY_WORDS,
 };
 
-pub(super) const GETTERS: Sleepers = Sleepers(0);
-pub(super) const PUTTERS: Sleepers = Sleepers(1);
-pub(super) const JOINERS: Sleepers = Sleepers(2);
-
 /// How often to look for a moment at which the queue stands still.
 const LOOKS: u32 = 16;
 
 /// Those who sleep for one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sleepers(pub(super) usize);
+pub(super) enum Sleepers {
+    /// For a message.
+    Getters,
+    /// For room.
+    Putters,
+    /// For all messages to be done with.
+    Joiners,
+}
 
 impl Sleepers {
     /// The word that they sleep on.
+    #[inline(always)]
     pub(super) const fn bell(self) -> usize {
-        SLEEPERS[self.0]
+        match self {
+            Self::Getters => GETTERS,
+            Self::Putters => PUTTERS,
+            Self::Joiners => JOINERS,
+        }
     }
 
     /// The word that says whether any do.
+    #[inline(always)]
     const fn is_awaited(self) -> usize {
-        SLEEPERS[self.0] + 1
+        self.bell() + 1
     }
 
     /// The lock that is given up before they are woken.
+    #[inline(always)]
     const fn lock(self) -> usize {
-        match self.0 {
-            0 => PUT_LOCK,
-            _ => GET_LOCK,
+        match self {
+            Self::Getters => PUT_LOCK,
+            Self::Putters | Self::Joiners => GET_LOCK,
         }
     }
 }
 
 /// The words of a ring.
+///
+/// On the way of a message they are kept in the CPU's registers, so what is rarely called is
+/// given the monitor only, and finds them anew.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parts<'a> {
     pub(super) monitor: &'a Monitor,
@@ -94,31 +109,38 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Becomes the one that puts.
+    /// Does something as the one that puts, and then wakes who is to be woken.
     #[inline(always)]
-    pub(super) fn putting(self) -> Putting<'a> {
-        let acquired = self.put_gate().acquire();
-        let mut putting = Putting::new(self);
-        if acquired != Acquired::Free {
-            putting.after_death();
-        }
-        putting
+    pub(super) fn putting<R>(self, work: impl FnOnce(&mut Putting<'a>) -> R) -> R {
+        let gate = self.put_gate();
+        let acquired = gate.acquire();
+        let held = Held(gate);
+        let mut putting = Putting::new(self, acquired);
+        let outcome = work(&mut putting);
+        drop(held);
+        putting.calls.make(self);
+        outcome
     }
 
-    /// Becomes the one that gets.
+    /// Does something as the one that gets, and then wakes who is to be woken.
     #[inline(always)]
-    pub(super) fn getting(self) -> Getting<'a> {
-        self.got_by(self.get_gate().acquire())
+    pub(super) fn getting<R>(self, work: impl FnOnce(&mut Getting<'a>) -> R) -> R {
+        self.getting_by(self.get_gate().acquire(), work)
     }
 
-    /// Has become the one that gets.
+    /// The same for one who has the lock already, and how it was come by.
     #[inline(always)]
-    pub(super) fn got_by(self, acquired: Acquired) -> Getting<'a> {
-        let mut getting = Getting::new(self);
-        if acquired != Acquired::Free {
-            getting.after_death();
-        }
-        getting
+    pub(super) fn getting_by<R>(
+        self,
+        acquired: Acquired,
+        work: impl FnOnce(&mut Getting<'a>) -> R,
+    ) -> R {
+        let held = Held(self.get_gate());
+        let mut getting = Getting::new(self, acquired);
+        let outcome = work(&mut getting);
+        drop(held);
+        getting.calls.make(self);
+        outcome
     }
 
     /// The lock of those who put.
@@ -251,6 +273,16 @@ impl<'a> Parts<'a> {
         let span = self.frames().span();
         let free = span.saturating_sub(tail.words_since(head));
         free >= words.max(worthwhile_room(span))
+    }
+}
+
+/// A lock that is held, also if what is done meanwhile panics.
+struct Held<'a>(Gate<'a>);
+
+impl Drop for Held<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.release();
     }
 }
 

@@ -12,9 +12,9 @@ use std::task::{Context, Waker};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::parts::GETTERS;
+use super::parts::Sleepers;
 use super::{JoinableRing, Ring};
-use crate::sync::{Attempt, Wake, wait_async};
+use crate::sync::{Attempt, Look, Wake, wait_async};
 
 /// Waits for a queue once, without getting anything.
 type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -110,15 +110,10 @@ impl Ring {
     pub fn watch(&self) -> io::Result<RingWatch> {
         let ring = self.clone();
         RingWatch::new(move || {
-            let (ring, place) = (ring.clone(), ring.monitor.place(GETTERS.bell()));
+            let (ring, place) = (ring.clone(), ring.monitor.place(Sleepers::Getters.bell()));
             Box::pin(wait_async(place, Wake::One, move |look| {
-                let mut getting = ring.parts().getting();
-                let attempt = getting.or_sleep(GETTERS, |_| ring.is_ready().then_some(()));
-                if matches!(attempt, Attempt::Done(())) && look.has_slept() {
-                    // It takes nothing, and may have been woken in place of one who would.
-                    getting.calls.call(GETTERS, 1);
-                }
-                attempt
+                ring.parts()
+                    .getting(|getting| getting.or_sleep_beside(look, || ring.is_ready()))
             }))
         })
     }
@@ -128,11 +123,12 @@ impl JoinableRing {
     /// Whether [`try_get`](Self::try_get) would not find the queue empty, at this moment.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let mut getting = self.ring.parts().getting();
-        if self.ring.parts().count() == 0 {
-            getting.bury_dead();
-        }
-        self.is_ready_within()
+        self.ring.parts().getting(|getting| {
+            if getting.parts.count() == 0 {
+                getting.bury_dead();
+            }
+            self.is_ready_within()
+        })
     }
 
     /// Makes a descriptor that tells when the queue may have become ready.
@@ -143,18 +139,22 @@ impl JoinableRing {
     pub fn watch(&self) -> io::Result<RingWatch> {
         let queue = self.clone();
         RingWatch::new(move || {
-            let (queue, place) = (queue.clone(), queue.ring.monitor.place(GETTERS.bell()));
+            let (queue, place) = (
+                queue.clone(),
+                queue.ring.monitor.place(Sleepers::Getters.bell()),
+            );
             Box::pin(wait_async(place, Wake::One, move |look| {
-                let mut getting = queue.ring.parts().getting();
-                if look.is_due && queue.ring.parts().count() == 0 {
-                    getting.bury_dead();
-                }
-                let attempt = getting.or_sleep(GETTERS, |_| queue.is_ready_within().then_some(()));
-                if matches!(attempt, Attempt::Done(())) && look.has_slept() {
-                    getting.calls.call(GETTERS, 1);
-                }
-                attempt
+                queue.watch_attempt(look)
             }))
+        })
+    }
+
+    fn watch_attempt(&self, look: Look) -> Attempt<()> {
+        self.ring.parts().getting(|getting| {
+            if look.is_due && getting.parts.count() == 0 {
+                getting.bury_dead();
+            }
+            getting.or_sleep_beside(look, || self.is_ready_within())
         })
     }
 
