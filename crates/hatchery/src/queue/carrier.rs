@@ -5,6 +5,7 @@ use std::io;
 use std::time::Instant;
 
 use hatchery_process::{Outgoing, PacketQueue, Parcel, ParcelError, Ring};
+use postcard::ser_flavors::Flavor;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -105,14 +106,31 @@ where
 
 /// Serialises an item over what the buffer held.
 pub(super) fn encode<T: Serialize>(item: &T, buffer: &mut Vec<u8>) -> Result<(), PutFailure> {
-    let mut empty = std::mem::take(buffer);
-    empty.clear();
-    match postcard::to_extend(item, empty) {
-        Ok(bytes) => {
-            *buffer = bytes;
-            Ok(())
-        }
-        Err(error) => Err(why_not(item, &error)),
+    buffer.clear();
+    let encoded = postcard::serialize_with_flavor(item, Bytes(buffer));
+    encoded.map_err(|error| why_not(item, &error))
+}
+
+/// Where postcard puts the bytes of an item.
+struct Bytes<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Bytes<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }
 
