@@ -16,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::coop::consume_budget;
 
 use super::blocking::Queue;
-use super::carrier::{Carrier, decoded, encode, outgoing};
+use super::carrier::{Carrier, decoded, encode, outgoing, with_buffer, with_encoded};
 use super::error::{GetError, PutError, PutFailure};
 use crate::watch::watch;
 
@@ -63,6 +63,11 @@ impl AsyncCarrier {
         consume_budget().await;
         match self {
             Self::Ring(ring) => {
+                // Mostly there is room, and then the thread's buffer will do.
+                match with_encoded(item, |bytes| ring.try_put(bytes)) {
+                    Err(PutFailure::Full) => {}
+                    outcome => return outcome,
+                }
                 let mut bytes = Vec::new();
                 encode(item, &mut bytes)?;
                 Ok(ring.put_async(&bytes).await?)
@@ -75,6 +80,9 @@ impl AsyncCarrier {
         consume_budget().await;
         let queue = match self {
             Self::Ring(ring) => {
+                if let Some(outcome) = get_at_once(ring) {
+                    return outcome;
+                }
                 let mut buffer = Vec::new();
                 let len = ring.get_async(&mut buffer).await?;
                 return decoded(&buffer[..len]);
@@ -88,6 +96,18 @@ impl AsyncCarrier {
                 outcome => return outcome?.decode().map_err(GetError::Codec),
             }
         }
+    }
+}
+
+/// Gets an item if there is one now, into the thread's buffer; `None` if there is none.
+fn get_at_once<T: DeserializeOwned>(ring: &Ring) -> Option<Result<T, GetError>> {
+    let outcome = with_buffer(|buffer| {
+        let len = ring.try_get(buffer)?;
+        decoded(&buffer[..len])
+    });
+    match outcome {
+        Err(GetError::Empty) => None,
+        outcome => Some(outcome),
     }
 }
 
