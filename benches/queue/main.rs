@@ -1,10 +1,11 @@
 //! How many messages a second go from processes to processes, and by what means?
 //!
-//! Run it with `cargo bench -p hatchery-benches --bench queue`; `-- 64 4096` chooses sizes in
-//! bytes, and `--rounds N` how often each case is run. All contestants take turns in each round.
+//! Run it with `cargo bench -p hatchery-benches --bench queue`. After `--` sizes in bytes, `1x1` or `4x4`
+//! (producers and consumers), `round-trip` and names of contestants choose a part of it, and
+//! `--rounds N` says how often each case is run. All contestants take turns in each round.
 //! Every message carries a number, and the consumers' sum is checked. `pipe` is the kernel's limit
 //! for a stream of bytes between processes, and the first of each table is what the others are
-//! compared with. `Queue` is what users have, `ring` and `packets` what it stands on. In brackets are
+//! compared with. `Queue` is what users have, `ring` and `packets` what it stands on. `crossbeam` is between
 //! threads of one process, which share all their memory.
 //!
 //! What is printed is the median over the rounds: messages a second, CPU time a message over all
@@ -15,14 +16,15 @@
 mod means;
 mod others;
 mod parties;
+mod round_trip;
+mod wishes;
 
 use std::time::{Duration, Instant};
 
 use means::Means;
 use parties::{Case, Taken, run};
-
-/// What a message is at least: its number.
-const SIZES: [usize; 5] = [8, 64, 4096, 65_536, 1 << 20];
+use round_trip::Trips;
+use wishes::Wishes;
 
 /// How many bytes a case moves at the most.
 const BYTES_MAX: usize = 1 << 29;
@@ -32,34 +34,25 @@ const MESSAGES_MAX: u64 = 1 << 20;
 
 fn main() {
     hatchery_process::init().expect("this process has one thread");
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let rounds = value_of(&arguments, "--rounds").unwrap_or(7);
-    let mut sizes: Vec<usize> = arguments.iter().filter_map(|a| a.parse().ok()).collect();
-    if value_of(&arguments, "--rounds").is_some() {
-        sizes.retain(|&size| size != rounds);
-    }
-    if sizes.is_empty() {
-        sizes = SIZES.to_vec();
-    }
-    for size in sizes {
-        for parties in [1, 4] {
-            compare(size, parties, rounds);
+    let wishes = Wishes::read(std::env::args().skip(1));
+    for &size in &wishes.sizes {
+        for &parties in &wishes.parties {
+            compare(size, parties, &wishes);
         }
+    }
+    if wishes.with_round_trip {
+        compare_round_trips(&wishes);
     }
     hatchery_process::end();
 }
 
-fn value_of(arguments: &[String], name: &str) -> Option<usize> {
-    let place = arguments.iter().position(|argument| argument == name)?;
-    arguments.get(place + 1)?.parse().ok()
-}
-
 /// Runs every contestant in turn, and prints the medians.
-fn compare(size: usize, parties: u64, rounds: usize) {
+fn compare(size: usize, parties: u64, wishes: &Wishes) {
     let fitting = (BYTES_MAX / size) as u64;
     let messages = MESSAGES_MAX.min(fitting).max(256) / 4 * 4;
+    let rounds = wishes.rounds;
+    let contestants = wishes.among(Means::for_parties(parties));
     println!("\n{size} B, {parties} → {parties}, {messages} messages, {rounds} rounds");
-    let contestants = Means::for_parties(parties);
     let mut taken = vec![Vec::new(); contestants.len()];
     for _ in 0..rounds {
         for (&means, taken) in contestants.iter().zip(&mut taken) {
@@ -94,6 +87,31 @@ fn print_medians(means: Means, taken: &[Option<Taken>], base: &[Option<Taken>], 
         means.name(),
         first.name(),
     );
+}
+
+/// Runs every contestant of the round trip in turn, and prints the medians.
+fn compare_round_trips(wishes: &Wishes) {
+    println!(
+        "\n64 B, there and back, one at a time, {} rounds",
+        wishes.rounds
+    );
+    let contestants = wishes.among(round_trip::CONTESTANTS.to_vec());
+    let mut taken: Vec<Vec<Trips>> = vec![Vec::new(); contestants.len()];
+    for _ in 0..wishes.rounds {
+        for (&means, taken) in contestants.iter().zip(&mut taken) {
+            taken.push(round_trip::run(means));
+        }
+    }
+    for (means, runs) in contestants.iter().zip(&taken) {
+        let micros = |time: Duration| time.as_secs_f64() * 1e6;
+        let half = median(runs.iter().map(|trips| micros(trips.half)));
+        let most = median(runs.iter().map(|trips| micros(trips.most)));
+        let (half, most) = (half.unwrap_or(0.0), most.unwrap_or(0.0));
+        println!(
+            "  {:12} {half:>8.2} µs p50 {most:>8.2} µs p99",
+            means.name()
+        );
+    }
 }
 
 impl Taken {

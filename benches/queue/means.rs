@@ -45,18 +45,20 @@ pub(crate) enum Carrier {
 }
 
 impl Means {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Pipe,
+        Self::Ring,
+        Self::Queue,
+        Self::Packets,
+        Self::IpcChannel,
+        Self::Threads,
+        Self::Python,
+    ];
+
     /// Those that so many producers and consumers can share, with the one to compare with first.
     pub(crate) fn for_parties(parties: u64) -> Vec<Self> {
         match parties {
-            1 => vec![
-                Self::Pipe,
-                Self::Ring,
-                Self::Queue,
-                Self::Packets,
-                Self::IpcChannel,
-                Self::Threads,
-                Self::Python,
-            ],
+            1 => Self::ALL.to_vec(),
             // Whoever reads a part of a message from a pipe leaves the rest to another.
             _ => vec![
                 Self::Packets,
@@ -75,7 +77,7 @@ impl Means {
             Self::Queue => "Queue",
             Self::Packets => "packets",
             Self::IpcChannel => "ipc-channel",
-            Self::Threads => "(crossbeam)",
+            Self::Threads => "crossbeam",
             Self::Python => "Python",
         }
     }
@@ -84,6 +86,7 @@ impl Means {
     pub(crate) fn share(self, messages: u64) -> u64 {
         match self {
             Self::Python => (messages / 16).max(16),
+            Self::Packets | Self::IpcChannel => (messages / 4).max(16),
             _ => messages,
         }
     }
@@ -130,7 +133,9 @@ impl Carrier {
                 ring.put(message, None).expect("it is open");
             }),
             Self::Queue(queue) => each(first, count, size, |message| {
-                queue.put(ByteBuf::from(message)).expect("it is open");
+                queue
+                    .put(ByteBuf::from(item_of(message)))
+                    .expect("it is open");
             }),
             Self::Packets(sender, _) => each(first, count, size, |message| {
                 let outgoing = Outgoing::new(message, Vec::new()).expect("it is not too long");
@@ -207,6 +212,18 @@ pub(crate) fn each(first: u64, count: u64, size: usize, mut send: impl FnMut(&[u
     }
 }
 
+/// Makes an item of a message, as a program makes what it puts.
+///
+/// It is copied in short parts. The C library copies more with an instruction that some CPUs are slow at,
+/// depending on where the item happens to be; that would be measured in place of the queue.
+pub(crate) fn item_of(message: &[u8]) -> Vec<u8> {
+    let mut item = Vec::with_capacity(message.len());
+    for part in message.chunks(2048) {
+        item.extend_from_slice(part);
+    }
+    item
+}
+
 /// The numbers of the messages that arrived.
 pub(crate) struct Sum {
     pub(crate) size: usize,
@@ -221,6 +238,6 @@ impl Sum {
     }
 }
 
-fn file(descriptor: Passed) -> File {
+pub(crate) fn file(descriptor: Passed) -> File {
     File::from(OwnedFd::from(descriptor))
 }

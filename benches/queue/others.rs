@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::means::{BOUND, Sum, each};
+use crate::means::{BOUND, Sum, each, item_of};
 use crate::parties::{Case, Taken};
 use crate::timed;
 
@@ -58,7 +58,7 @@ pub(crate) fn run_threads(case: Case) -> Taken {
         sum.sum
     };
     let send = |message: &[u8]| {
-        let sent = sender.send(message.to_vec());
+        let sent = sender.send(item_of(message));
         sent.expect("somebody receives");
     };
     let produce = |index: u64| each(index * share, share, case.size, send);
