@@ -12,6 +12,7 @@
 //! word 3, 4     getters: a number that changes when they are woken, and whether any sleep
 //! word 5, 6     putters: the same
 //! word 7, 8     joiners: the same
+//! word 9        whether messages are leased
 //! word 16       the lock of those who put
 //! word 48       the lock of those who get
 //! wide 0        the end where messages are put, and how many ever were
@@ -51,7 +52,7 @@ use crate::sync::{
 
 use self::frames::words_for;
 use self::lease::has_leases;
-use self::parts::{CAPACITY_WORDS, COUNT_MAX, LAYOUT, Parts, SPAN_LOG, Sleepers};
+use self::parts::{CAPACITY_WORDS, COUNT_MAX, IS_LEASING, LAYOUT, Parts, SPAN_LOG, Sleepers};
 use self::putting::Growth;
 
 /// The span of a ring that is new or has run empty, as a power of two: 64 KiB.
@@ -119,7 +120,9 @@ impl Ring {
 
     /// Makes one whose messages are leased.
     fn new_leasing(count_max: u32) -> Result<Self, ShareError> {
-        Self::with_claims(count_max, has_something)
+        let ring = Self::with_claims(count_max, has_something)?;
+        ring.monitor.words()[IS_LEASING].store(1, Relaxed);
+        Ok(ring)
     }
 
     fn with_claims(count_max: u32, has_claims: HasClaims) -> Result<Self, ShareError> {

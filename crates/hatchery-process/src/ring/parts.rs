@@ -17,6 +17,7 @@ use super::putting::Putting;
 pub(super) const SPAN_LOG: usize = 0;
 const CLOSED: usize = 1;
 pub(super) const COUNT_MAX: usize = 2;
+pub(super) const IS_LEASING: usize = 9;
 const GETTERS: usize = 3;
 const PUTTERS: usize = 5;
 const JOINERS: usize = 7;
@@ -234,6 +235,12 @@ impl<'a> Parts<'a> {
     #[inline(always)]
     pub(super) fn count_max(self) -> u32 {
         self.words[COUNT_MAX].load(Relaxed)
+    }
+
+    /// Whether messages are leased, and may come back.
+    #[inline(always)]
+    pub(super) fn is_leasing(self) -> bool {
+        self.words[IS_LEASING].load(Relaxed) != 0
     }
 
     /// How many messages wait, at this moment.

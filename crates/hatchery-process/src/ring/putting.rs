@@ -54,7 +54,9 @@ impl<'a> Putting<'a> {
         }
         let end = self.parts.put_end().own();
         let words = words_for(bytes.len());
-        if !has_room(self.parts, end, self.parts.put_seen().own(), words) {
+        // What was seen holds for as long as messages only go. What comes back waits again.
+        let is_known = !self.parts.is_leasing();
+        if !(is_known && has_room(self.parts, end, self.parts.put_seen().own(), words)) {
             match find_room(self.parts.monitor, end, words, growth) {
                 Ok(true) => {}
                 Ok(false) => return None,

@@ -141,6 +141,20 @@ fn a_large_ring_that_runs_empty_gives_its_memory_back() {
 }
 
 #[test]
+fn who_can_wait_for_room_makes_some_where_nobody_gets() {
+    let message = vec![7; 1 << 20];
+    for deadline in [Some(Instant::now()), soon(), None] {
+        let ring = Ring::new(0).unwrap();
+
+        for _ in 0..16 {
+            ring.put(&message, deadline).unwrap();
+        }
+
+        assert_eq!(ring.len(), 16);
+    }
+}
+
+#[test]
 fn many_threads_lose_and_repeat_nothing() {
     const EACH: u64 = 20_000;
     let ring = Ring::new(64).unwrap();
@@ -295,6 +309,22 @@ mod joinable {
         let (again, message) = get(&ring).unwrap();
         assert_eq!((again.deliveries, message.as_str()), (2, "a"));
         assert_eq!(get(&ring).unwrap().1, "b");
+    }
+
+    #[test]
+    fn what_is_given_up_takes_the_room_of_another() {
+        let ring = JoinableRing::new(2).unwrap();
+        ring.try_put(b"a").unwrap();
+        ring.try_put(b"b").unwrap();
+        let (a, _) = get(&ring).unwrap();
+        let (b, _) = get(&ring).unwrap();
+        ring.try_put(b"c").unwrap();
+
+        ring.give_up(a).unwrap();
+
+        assert_eq!(ring.try_put(b"d"), Err(RingPutError::Full));
+        ring.finish(b).unwrap();
+        assert_eq!(ring.len(), 2);
     }
 
     #[test]
