@@ -17,7 +17,8 @@ use rustix::thread::ClockId;
 use rustix::thread::futex::{self, Wait, WaitFlags, WaitPtr, WaitvFlags};
 use rustix::time::clock_gettime;
 
-use super::wait::{ALL, Look, Place, Wake, timespec, wake};
+use super::wait::{ALL, Look, Place, Wake, wake};
+use crate::readiness::timespec;
 
 /// How many words one thread waits for; the kernel allows one more, which is the bell.
 const PLACES_MAX: usize = 127;

@@ -14,10 +14,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use hatchery_os::SharedMemory;
-use rustix::event::Timespec;
 use rustix::thread::futex;
 
 use super::reactor::{self, Registration};
+use crate::readiness::timespec;
 
 /// How long a sleeper first sleeps before it looks for the dead; each further time is doubled.
 const LOOK_FIRST: Duration = Duration::from_millis(1);
@@ -204,11 +204,4 @@ fn sleep(word: &AtomicU32, seen: u32, time: Duration) -> bool {
     let time = timespec(time);
     let outcome = futex::wait(word, futex::Flags::empty(), seen, Some(&time));
     outcome != Err(rustix::io::Errno::TIMEDOUT)
-}
-
-pub(super) fn timespec(time: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: time.subsec_nanos().into(),
-    }
 }

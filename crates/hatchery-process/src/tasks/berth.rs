@@ -8,10 +8,10 @@
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::{Duration, Instant};
 
-use rustix::event::Timespec;
 use rustix::io::Errno;
 use rustix::thread::futex;
 
+use crate::readiness::timespec;
 use crate::sync::Word;
 
 /// Nobody is here.
@@ -116,12 +116,5 @@ impl Berth<'_, AtomicU32> {
             ),
             "the word is mapped, and the time is one"
         );
-    }
-}
-
-fn timespec(time: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: time.subsec_nanos().into(),
     }
 }
