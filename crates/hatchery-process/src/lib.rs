@@ -24,7 +24,7 @@ pub use channel::{FromWorker, Handover, Peer, ToWorker, decode, encode};
 pub use child::{Child, StartError, Starting, WaitError};
 pub use fork_server::{
     InitError, Program, StartMethod, begin, end, ensure_running, fork_server_pidfd, init,
-    init_with, is_child, is_running, start,
+    init_with, is_child, is_running, panic_text, start,
 };
 pub use hatchery_os::{DESCRIPTORS_MAX, Entry, MapError, SealedMemory, Start};
 pub use ledger::{LedgerError, LedgerEvent, LedgerReader, LedgerWriter};

@@ -19,6 +19,7 @@ use rustix::process::{WaitId, WaitIdOptions, getpid, set_child_subreaper, waitid
 
 use crate::child::{Child, StartError, Starting, wait_readable};
 
+pub use report::panic_text;
 pub(crate) use report::{Kind, Rebirth, Report, Request};
 
 /// How long the fork server may take to kill and collect its children.

@@ -1,5 +1,7 @@
 //! What the main process and the fork server say to each other about one child.
 
+use std::any::Any;
+
 use serde::{Deserialize, Serialize};
 
 /// What the fork server is to do with an order.
@@ -62,4 +64,14 @@ impl Report {
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         postcard::from_bytes(bytes).ok()
     }
+}
+
+/// Returns the words of a panic, or says that it has none.
+#[must_use]
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a value that is not text")
 }

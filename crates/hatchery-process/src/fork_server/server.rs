@@ -25,7 +25,7 @@ use rustix::process::{
 };
 
 use super::child::{ChildTask, NOT_SET_UP};
-use super::{Kind, Report, Request, remember_preload};
+use super::{Kind, Report, Request, panic_text, remember_preload};
 use crate::child::wait_status;
 use crate::identity;
 
@@ -291,15 +291,6 @@ fn preload(entry: Entry, start: Start, report: &OwnedFd) {
         ),
         Err(error) => fail(report, &error.to_string()),
     }
-}
-
-/// The words of a panic.
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a value that is not text")
 }
 
 pub(super) fn fail(report: &OwnedFd, reason: &str) {

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hatchery_process::panic_text;
 use serde::{Deserialize, Serialize};
 
 thread_local! {
@@ -25,10 +26,8 @@ pub(crate) struct PanicNote {
 impl PanicNote {
     /// Describes what this thread panicked with last.
     pub(crate) fn new(panic: &(dyn Any + Send)) -> Self {
-        let text = panic.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         Self {
-            message: text.unwrap_or("a value that is not text").to_owned(),
+            message: panic_text(panic).to_owned(),
             location: LOCATION
                 .take()
                 .unwrap_or_else(|| "an unknown place".to_owned()),
