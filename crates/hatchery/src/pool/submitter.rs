@@ -134,11 +134,8 @@ impl Submitter {
     {
         let arguments = arguments.into_arguments();
         let job = self.job(function_entry(function));
-        match self.try_submit_job(&job, encode(&arguments)) {
-            Ok(handle) => Ok(handle),
-            Err(Refusal::Full) => Err(TrySubmitError::Full(arguments)),
-            Err(Refusal::Closed) => Err(TrySubmitError::Closed(arguments)),
-        }
+        let submitted = self.try_submit_job(&job, encode(&arguments));
+        submitted.map_err(|refusal| refusal.of(arguments))
     }
 
     /// As [`Submitter::submit`], without holding a thread while the queue is full.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::engine::{Job, Refusal};
+use super::engine::Job;
 use super::error::TrySubmitError;
 use super::handle::TaskHandle;
 use super::schedule::Priority;
@@ -100,10 +100,7 @@ impl<A: Serialize, R> TaskBuilder<A, R> {
         let submitted = self
             .submitter
             .try_submit_job(&self.job, encode(&self.arguments));
-        submitted.map_err(|refusal| match refusal {
-            Refusal::Full => TrySubmitError::Full(()),
-            Refusal::Closed => TrySubmitError::Closed(()),
-        })
+        submitted.map_err(|refusal| refusal.of(()))
     }
 
     /// Submits the task, as [`Submitter::submit_async`] does.

@@ -5,6 +5,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::hand::Hand;
+use super::waiting::enlist;
 use super::{Engine, State, Wish, WishOf};
 use crate::pool::error::TaskError;
 use crate::pool::payload::Content;
@@ -98,13 +99,7 @@ impl State {
     }
 
     pub(in crate::pool) fn await_milestone(&mut self, waker: &Waker) {
-        if !self
-            .milestone_wakers
-            .iter()
-            .any(|other| other.will_wake(waker))
-        {
-            self.milestone_wakers.push(waker.clone());
-        }
+        enlist(&mut self.milestone_wakers, waker);
     }
 
     /// Has `waker` woken when there is progress; false if there is some.
@@ -113,13 +108,7 @@ impl State {
             return false;
         }
         self.await_milestone(waker);
-        if !self
-            .progress_wakers
-            .iter()
-            .any(|other| other.will_wake(waker))
-        {
-            self.progress_wakers.push(waker.clone());
-        }
+        enlist(&mut self.progress_wakers, waker);
         true
     }
 

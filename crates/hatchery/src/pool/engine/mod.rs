@@ -234,11 +234,6 @@ impl State {
     fn reach_milestone(&mut self) {
         self.woken.append(&mut self.milestone_wakers);
     }
-
-    /// Whether any worker has put a result that was not taken.
-    fn has_results(&self) -> bool {
-        self.watches.iter().any(ResultWatch::has_results)
-    }
 }
 
 fn start_thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {

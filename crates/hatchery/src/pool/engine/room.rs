@@ -3,13 +3,12 @@
 use std::task::Waker;
 
 use super::State;
+use super::waiting::enlist;
 
 impl State {
     /// Has `waker` woken when there is room.
     pub(in crate::pool) fn await_room(&mut self, waker: &Waker) {
-        if !self.room_waiters.iter().any(|other| other.will_wake(waker)) {
-            self.room_waiters.push(waker.clone());
-        }
+        enlist(&mut self.room_waiters, waker);
     }
 
     /// Wakes as many as there is room for. Those who use no room wake another.

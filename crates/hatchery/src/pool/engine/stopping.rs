@@ -49,11 +49,7 @@ impl State {
     fn stop_sent(&mut self, sending: Sending, why: Stop) -> bool {
         // It may be done by now.
         self.drain_all(sending.worker);
-        if self
-            .schedule
-            .task(sending.task)
-            .is_none_or(|task| task.is_over())
-        {
+        if self.is_over_or_forgotten(sending.task) {
             self.fill();
             return false;
         }
@@ -100,6 +96,11 @@ impl State {
         }
     }
 
+    fn is_over_or_forgotten(&self, id: TaskId) -> bool {
+        let task = self.schedule.task(id);
+        task.is_none_or(|task| task.is_over())
+    }
+
     /// Kills a worker for the sake of the one task that it runs.
     fn condemn(&mut self, sending: Sending) {
         let worker = sending.worker;
@@ -112,11 +113,7 @@ impl State {
             }
         }
         self.drain_all(worker);
-        let is_over = self
-            .schedule
-            .task(sending.task)
-            .is_none_or(|task| task.is_over());
-        if !is_over {
+        if !self.is_over_or_forgotten(sending.task) {
             // It has nothing else, so nothing else is hurt.
             self.schedule.condemn(worker);
             if let Some(hand) = self.hand(worker) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hatchery_process::Entry;
 
 use super::{Collector, Ending, Engine, Items, State, WishOf};
-use crate::pool::error::TaskError;
+use crate::pool::error::{TaskError, TrySubmitError};
 use crate::pool::payload::{CollectorId, Content, Payload};
 use crate::pool::schedule::{LaneId, TaskId, TaskOptions};
 
@@ -26,6 +26,16 @@ pub(in crate::pool) struct Job {
 pub(in crate::pool) enum Refusal {
     Full,
     Closed,
+}
+
+impl Refusal {
+    /// Makes the error that gives the arguments back.
+    pub(in crate::pool) fn of<A>(self, arguments: A) -> TrySubmitError<A> {
+        match self {
+            Self::Full => TrySubmitError::Full(arguments),
+            Self::Closed => TrySubmitError::Closed(arguments),
+        }
+    }
 }
 
 impl Job {

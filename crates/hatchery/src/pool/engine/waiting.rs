@@ -71,17 +71,11 @@ impl Engine {
         wish: &mut W,
         task: &mut Context<'_>,
     ) -> Poll<W::Outcome> {
-        self.turn(|state| {
-            let outcome = wish.attempt(state).or_else(|| {
-                state.drain();
-                wish.attempt(state)
-            });
-            match outcome {
-                Some(outcome) => Poll::Ready(outcome),
-                None => {
-                    wish.register(state, task.waker());
-                    Poll::Pending
-                }
+        self.turn(|state| match state.fulfil(wish) {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                wish.register(state, task.waker());
+                Poll::Pending
             }
         })
     }
@@ -104,10 +98,7 @@ impl Engine {
                 if let Some(waker) = followed.take() {
                     state.unfollow(&waker);
                 }
-                let outcome = wish.attempt(state).or_else(|| {
-                    state.drain();
-                    wish.attempt(state)
-                });
+                let outcome = state.fulfil(wish);
                 if outcome.is_some() || is_past(deadline) {
                     return Step::Done(outcome);
                 }
@@ -151,10 +142,8 @@ impl Engine {
                 return outcome;
             }
             let Some(leader) = &leader else { return None };
-            leader.wait(Some(Instant::now() + nap_until(deadline)), || {
-                watches.iter().any(ResultWatch::has_results)
-                    || self.news.load(Ordering::SeqCst) != seen
-            });
+            let nap = Some(Instant::now() + nap_until(deadline));
+            leader.wait(nap, || self.has_news(&watches, seen));
         }
     }
 
@@ -176,27 +165,50 @@ impl Engine {
                 self.doorbell.nap_as_pump(SHORT);
                 continue;
             }
-            self.doorbell.wait_as_pump(deadline, || {
-                watches.iter().any(ResultWatch::has_results)
-                    || self.news.load(Ordering::SeqCst) != seen
-            });
+            let has_news = || self.has_news(&watches, seen);
+            self.doorbell.wait_as_pump(deadline, has_news);
         }
+    }
+
+    /// Whether a worker has put a result, or something else has happened since the news were seen.
+    fn has_news(&self, watches: &[ResultWatch], seen: u32) -> bool {
+        any_has_results(watches) || self.news.load(Ordering::SeqCst) != seen
     }
 }
 
 impl State {
+    /// Fulfils a wish if that can be done now, or once the results that there are have been taken.
+    fn fulfil<W: Wish>(&mut self, wish: &mut W) -> Option<W::Outcome> {
+        wish.attempt(self).or_else(|| {
+            self.drain();
+            wish.attempt(self)
+        })
+    }
+
     /// Has another thread lead that waits, or the pump.
     fn abdicate(&mut self, leader: Option<Leader<'_>>) {
         self.has_leader = false;
         let next = self.followers.pop();
         if let Some(leader) = leader {
-            leader.leave(|| next.is_none() && self.has_results());
+            leader.leave(|| next.is_none() && any_has_results(&self.watches));
         }
         self.woken.extend(next);
     }
 
     fn unfollow(&mut self, waker: &Waker) {
         self.followers.retain(|other| !other.will_wake(waker));
+    }
+}
+
+/// Whether any worker has put a result that was not taken.
+fn any_has_results(watches: &[ResultWatch]) -> bool {
+    watches.iter().any(ResultWatch::has_results)
+}
+
+/// Adds a waker to those who wait, unless it is among them.
+pub(super) fn enlist(wakers: &mut Vec<Waker>, waker: &Waker) {
+    if !wakers.iter().any(|other| other.will_wake(waker)) {
+        wakers.push(waker.clone());
     }
 }
 
