@@ -16,7 +16,7 @@ fn populated(method: &str) -> (Main, Vec<Process>) {
     let mut main = children(method);
     main.child_here("old-idle", "idle");
     let spins = main.child_here("old-spin", "spin");
-    kill_and_wait(&main.fork_server());
+    main.fork_server().kill();
     main.child_here("idle", "idle");
     main.child_here("spin", "spin");
     main.child_here("hold", "hold");
@@ -25,11 +25,6 @@ fn populated(method: &str) -> (Main, Vec<Process>) {
     let everything = main.everything();
     assert_eq!(everything.len(), 7, "main, fork server, five children");
     (main, everything)
-}
-
-fn kill_and_wait(process: &Process) {
-    process.signal(Signal::KILL);
-    assert!(process.ends_by(Deadline::usual()));
 }
 
 #[track_caller]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Deadline, Fixture, Process, eventually, fixture};
+use crate::support::{Deadline, Fixture, fixture};
 
 /// The start methods, for what both promise.
 const METHODS: [&str; 2] = ["fork", "spawn"];
@@ -27,13 +27,6 @@ fn check(test: &str) {
         assert_eq!(main.line_of("main"), "ok", "{method} {test}");
         assert_eq!(main.wait().code(), Some(0), "{}", main.errors());
     }
-}
-
-/// Lists all processes that are zombies.
-fn zombies(main: &Fixture) -> Vec<Process> {
-    let mut everything = main.everything();
-    everything.retain(|process| process.stat().is_some_and(|stat| stat.state == 'Z'));
-    everything
 }
 
 #[test]
@@ -165,9 +158,7 @@ fn a_killed_fork_server_is_restarted_and_running_children_end_as_they_would() {
 
         assert_eq!(main.line_of("main"), "done", "{}", main.errors());
 
-        eventually(Deadline::usual(), "no zombie is left", || {
-            zombies(&main).is_empty()
-        });
+        main.wait_for_no_zombie();
         main.hang_up();
         assert_eq!(main.line_of("main"), "ok");
     }

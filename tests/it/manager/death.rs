@@ -2,7 +2,7 @@
 
 use crate::support::{Deadline, Process, eventually};
 
-use super::{Main, kill};
+use super::Main;
 
 /// Starts children of these names.
 fn crew<const N: usize>(names: [&str; N]) -> (Main, [Process; N]) {
@@ -18,7 +18,7 @@ fn a_lock_passes_on_when_its_holder_is_killed() {
         main.tell("a", command);
         main.begin("b", command);
 
-        kill(&holder);
+        holder.kill();
 
         assert_eq!(main.line_of("b"), "ok");
     }
@@ -30,7 +30,7 @@ fn a_lock_is_not_taken_by_a_waiter_that_was_killed() {
     main.tell("a", "lock");
     main.begin("b", "lock");
     main.begin("c", "lock");
-    kill(&waiter);
+    waiter.kill();
 
     main.tell("a", "unlock");
 
@@ -43,7 +43,7 @@ fn a_permit_comes_back_when_its_holder_is_killed() {
     main.tell("a", "acquire");
     main.begin("b", "acquire");
 
-    kill(&holder);
+    holder.kill();
 
     assert_eq!(main.line_of("b"), "ok");
 }
@@ -53,7 +53,7 @@ fn a_queue_goes_on_when_a_getter_is_killed() {
     let (mut main, [getter, _]) = crew(["a", "b"]);
     main.begin("a", "get");
     main.begin("b", "get");
-    kill(&getter);
+    getter.kill();
 
     main.tell("main", "put 7");
 
@@ -65,7 +65,7 @@ fn an_item_is_there_although_whoever_put_it_was_killed() {
     let (mut main, [putter]) = crew(["a"]);
     main.tell("a", "put 7");
 
-    kill(&putter);
+    putter.kill();
 
     assert_eq!(main.ask("main", "get"), "7");
 }
@@ -78,7 +78,7 @@ fn an_item_in_hand_is_delivered_again_when_its_holder_is_killed() {
     main.begin("b", "join");
     main.begin("c", "take");
 
-    kill(&holder);
+    holder.kill();
 
     assert_eq!(main.line_of("c"), "egg 2");
     main.tell("c", "done");
@@ -93,7 +93,7 @@ fn a_condition_and_an_event_wake_those_who_live() {
         main.begin(name, "await");
     }
     main.tell("main", "enter");
-    kill(&killed);
+    killed.kill();
 
     // That it is gone, the manager learns in its own time.
     let notified = main.ask("main", "notify");
@@ -105,7 +105,7 @@ fn a_condition_and_an_event_wake_those_who_live() {
     let waiter = main.start("c");
     main.begin("b", "wait");
     main.begin("c", "wait");
-    kill(&waiter);
+    waiter.kill();
     main.tell("main", "set");
     assert_eq!(main.line_of("b"), "ok");
 }
@@ -116,7 +116,7 @@ fn a_condition_passes_on_when_its_holder_is_killed() {
     main.tell("a", "enter");
     main.begin("b", "enter");
 
-    kill(&holder);
+    holder.kill();
 
     assert_eq!(main.line_of("b"), "ok");
 }
@@ -128,7 +128,7 @@ fn a_barrier_breaks_when_a_party_is_killed() {
     main.begin("a", "barrier-timeout");
 
     // One that is killed before it has come lets the others wait until their time is up.
-    kill(&party);
+    party.kill();
 
     assert_eq!(main.line_of("b"), "error: the barrier is broken");
 }
@@ -138,7 +138,7 @@ fn nothing_is_left_open_of_clients_that_were_killed() {
     let (mut main, [first]) = crew(["a"]);
     main.tell("a", "lock");
     let manager = main.manager();
-    kill(&first);
+    first.kill();
     main.tell("main", "lock");
     main.tell("main", "unlock");
     let open = manager.descriptors().len();
@@ -148,7 +148,7 @@ fn nothing_is_left_open_of_clients_that_were_killed() {
         let child = main.start(&name);
         main.tell(&name, "lock");
         main.tell(&name, "acquire");
-        kill(&child);
+        child.kill();
     }
 
     let is_as_before = || manager.descriptors().len() <= open;
@@ -168,7 +168,7 @@ fn a_manager_goes_when_its_program_is_killed() {
         let mut main = Main::new(snapshot);
         let manager = main.manager();
 
-        kill(main.process());
+        main.process().kill();
 
         let promise = Deadline::after(std::time::Duration::from_secs(1));
         assert!(manager.ends_by(promise));

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use hatchery::{ManagedGetError, ManagerError, ManagerShutdownError};
 
-use super::{LOST, Main, builder, finish, in_thread, kill, manager};
+use super::{LOST, Main, builder, finish, in_thread, manager};
 use crate::support::{Deadline, Process, eventually};
 
 #[test]
@@ -28,7 +28,7 @@ fn every_process_learns_at_once_that_the_manager_was_killed_waiting_or_not() {
     assert_eq!(main.ask("idle", "count"), "0");
     let manager = main.manager();
 
-    kill(&manager);
+    manager.kill();
 
     for (number, command) in waits.iter().enumerate() {
         let mut answer = main.line_of(&format!("c{number}"));
@@ -53,7 +53,7 @@ fn a_manager_that_was_killed_is_lost_in_no_time() {
     let locker = in_thread(move || locker.lock().map(drop));
     let process = Process::find(manager.pid()).unwrap();
 
-    kill(&process);
+    process.kill();
     let begun = Instant::now();
 
     let got = finish(getter);
@@ -86,7 +86,7 @@ fn a_supervised_manager_comes_back_at_its_address_without_what_it_held() {
         for _ in 0..3 {
             let process = Process::find(manager.pid()).unwrap();
 
-            kill(&process);
+            process.kill();
 
             let is_back = || manager.ping().is_ok() && manager.pid() != process.pid();
             eventually(Deadline::usual(), "it is back", is_back);

@@ -12,10 +12,8 @@ use std::ops::{Deref, DerefMut};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use hatchery::{Manager, ManagerBuilder, StartMethod};
-use rustix::process::Signal;
-
 use crate::support::{Deadline, Fixture, Process, fixture};
+use hatchery::{Manager, ManagerBuilder, StartMethod};
 
 /// The pause after which what has not happened is taken to wait: used only to make it likelier
 /// that a call that should wait does, never to wait for something.
@@ -120,10 +118,4 @@ impl DerefMut for Main {
     fn deref_mut(&mut self) -> &mut Fixture {
         &mut self.0
     }
-}
-
-#[track_caller]
-fn kill(process: &Process) {
-    process.signal(Signal::KILL);
-    assert!(process.ends_by(Deadline::usual()));
 }

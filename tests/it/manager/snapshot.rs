@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hatchery::{Manager, ManagerError, ManagerShutdownError, ManagerStartError, SnapshotError};
 
-use super::{Main, builder, kill};
+use super::{Main, builder};
 use crate::support::{Deadline, Process, eventually};
 
 #[test]
@@ -24,7 +24,7 @@ fn a_supervised_manager_that_was_killed_comes_back_with_its_last_snapshot() {
     main.tell("a", &format!("job {}", "x".repeat(500)));
     eventually(Deadline::usual(), "a snapshot", || len() >= before + 500);
 
-    kill(&manager);
+    manager.kill();
 
     let old = manager.pid().to_string();
     let is_back = || main.ask("main", "manager") != old && main.ask("a", "count") == "3";

@@ -102,7 +102,7 @@ fn what_was_sent_to_a_stopped_worker_is_served_once_it_is_killed() {
     let clients = server.clients(6);
     clients.iter().for_each(|client| client.say("who"));
 
-    server.kill(&victim);
+    victim.kill();
 
     for mut client in clients {
         assert_ne!(client.hear_about().worker, victim.pid());

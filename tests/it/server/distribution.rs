@@ -91,7 +91,7 @@ fn only_the_peers_of_a_dead_worker_move_under_hash() {
     let before = workers_by_source(&server);
     let victim = server.worker(1);
 
-    server.kill(&victim);
+    victim.kill();
     let meanwhile = workers_by_source(&server);
     server.settle(4);
 

@@ -73,7 +73,7 @@ fn the_state_reaches_every_worker_and_their_successors() {
     );
 
     for seat in 0..3 {
-        server.kill(&server.worker(seat));
+        server.worker(seat).kill();
     }
 
     let mut clients = server.clients(30);
@@ -103,10 +103,10 @@ fn what_was_preloaded_is_shared_and_made_again_by_a_new_fork_server() {
     let laid = format!("laid by {}", first.pid());
     assert!(clients.iter_mut().all(|client| client.ask("egg") == laid));
 
-    server.kill(&first);
+    first.kill();
     let second = server.fork_server();
     for seat in 0..2 {
-        server.kill(&server.worker(seat));
+        server.worker(seat).kill();
     }
 
     assert_ne!(second.pid(), first.pid());
@@ -139,7 +139,7 @@ fn a_successor_has_the_number_of_the_worker_before_it_and_a_later_generation() {
     let server = Server::new("run", "workers.count=1");
     assert_eq!(server.client().line(), "worker 0 generation 0");
 
-    server.kill(&server.worker(0));
+    server.worker(0).kill();
 
     assert_eq!(server.client().line(), "worker 0 generation 1");
 }

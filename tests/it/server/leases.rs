@@ -39,7 +39,7 @@ fn silent_connections_of_a_killed_worker_are_served_by_another() {
     let mut clients = server.clients(100);
     wait_until_taken(&workers, sockets_before, clients.len());
 
-    server.kill(&workers[0]);
+    workers[0].kill();
 
     for client in &mut clients {
         assert_ne!(client.worker(), workers[0].pid());
@@ -90,7 +90,7 @@ fn only_connections_that_were_read_end_with_their_worker() {
     let mut silent = server.clients(20);
     let victim = server.worker(0);
 
-    server.kill(&victim);
+    victim.kill();
 
     for (client, &worker) in used.iter_mut().zip(&workers) {
         if worker == victim.pid() {
@@ -118,7 +118,7 @@ fn what_a_stopped_worker_was_sent_is_served_once_it_is_killed() {
         client.say("who");
     }
 
-    server.kill(&victim);
+    victim.kill();
 
     for client in &mut clients {
         assert_ne!(client.hear_about().worker, victim.pid());

@@ -63,12 +63,12 @@ fn lines_that_were_dropped_are_counted_in_the_log_once_it_is_read_again() {
     let mut server = Server::start(server("talk", "").errors_into(OwnedFd::from(writer)));
     for _ in 0..3 {
         let victim = &server.workers()[0];
-        server.kill(victim);
+        victim.kill();
         server.settle(2);
     }
     reader.read_exact(&mut [0; PIPE_BYTES]).unwrap();
 
-    server.kill(&server.workers()[0]);
+    server.workers()[0].kill();
     server.settle(2);
 
     server.process().signal(Signal::TERM);

@@ -111,19 +111,10 @@ impl Server {
     #[track_caller]
     fn settle(&self, count: usize) {
         eventually(Deadline::usual(), "the server has settled", || {
-            let everything = self.everything();
-            let states = everything.iter().filter_map(Process::stat);
-            let is_tidy = states.filter(|stat| stat.state == 'Z').count() == 0;
             // The others are the main process and the fork server.
-            is_tidy && everything.len() == count + 2 && self.workers().len() == count
+            let is_complete = self.everything().len() == count + 2;
+            !self.has_zombie() && is_complete && self.workers().len() == count
         });
-    }
-
-    /// Kills a worker, and waits until the service has a successor.
-    #[track_caller]
-    fn kill(&self, worker: &Process) {
-        worker.signal(Signal::KILL);
-        assert!(worker.ends_by(Deadline::usual()));
     }
 
     /// Tells it to end, and checks that it does so as it should.

@@ -14,7 +14,7 @@ fn a_killed_worker_has_a_successor_at_once() {
         let before = server.workers();
         let (victim, other) = (&before[0], &before[1]);
 
-        server.kill(victim);
+        victim.kill();
 
         let promised = Deadline::after(Duration::from_millis(100) * 5);
         eventually(promised, "there is a successor", || {
@@ -57,7 +57,7 @@ fn how_each_worker_ended_is_logged_exactly() {
     {
         for round in 0..2 {
             if round == 1 {
-                server.kill(&server.fork_server());
+                server.fork_server().kill();
             }
             let worker = server.workers().remove(0);
             worker.signal(signal);
@@ -82,7 +82,7 @@ fn the_service_goes_on_without_its_fork_server() {
     let worker = client.worker();
     for _ in 0..5 {
         let dead = server.fork_server();
-        server.kill(&dead);
+        dead.kill();
 
         assert_eq!(client.worker(), worker);
         assert_eq!(server.client().ask("on"), "ON");
@@ -90,7 +90,7 @@ fn the_service_goes_on_without_its_fork_server() {
         eventually(Deadline::usual(), "there is another", has_another);
     }
     drop(client);
-    server.kill(&server.worker(0));
+    server.worker(0).kill();
     server.settle(2);
     assert_eq!(server.client().ask("on"), "ON");
     server.end();
@@ -119,7 +119,7 @@ fn a_worker_and_the_fork_server_killed_at_once_are_both_replaced() {
 fn the_workers_of_an_old_fork_server_end_with_the_server() {
     for _ in 0..5 {
         let mut server = Server::new("talk", "");
-        server.kill(&server.fork_server());
+        server.fork_server().kill();
         assert_eq!(server.client().ask("on"), "ON");
 
         server.end();

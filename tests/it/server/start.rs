@@ -52,7 +52,7 @@ fn workers_that_fail_to_start_later_are_tried_again_while_the_others_serve() {
     let mut server = Server::start(setup.env("FIXTURE_ORDER", &order));
     fs::write(&order, "fail the disk is full").unwrap();
 
-    server.kill(&server.worker(0));
+    server.worker(0).kill();
     let complaints = || server.errors().matches("the disk is full").count();
     eventually(Deadline::usual(), "it was tried again", || {
         complaints() >= 3

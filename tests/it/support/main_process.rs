@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::{Deadline, Fixture, Process, Setup, eventually};
+use super::{Fixture, Setup};
 
 /// A fixture whose main process obeys commands; what it says starts with `main`.
 pub(crate) struct Main(Fixture);
@@ -36,16 +36,6 @@ impl Main {
         let pid = answer.strip_prefix("started ");
         pid.and_then(|pid| pid.parse().ok())
             .unwrap_or_else(|| panic!("{name} did not start: {answer}\n{}", self.errors()))
-    }
-
-    /// Waits until no process of the program is a zombie.
-    #[track_caller]
-    pub(crate) fn wait_for_no_zombie(&self) {
-        eventually(Deadline::usual(), "no zombie is left", || {
-            let everything = self.everything();
-            let mut states = everything.iter().filter_map(Process::stat);
-            !states.any(|stat| stat.state == 'Z')
-        });
     }
 }
 

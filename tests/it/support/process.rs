@@ -62,6 +62,13 @@ impl Process {
         }
     }
 
+    /// Kills it and waits until it is dead.
+    #[track_caller]
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+        assert!(self.ends_by(Deadline::usual()), "it has been killed");
+    }
+
     /// Sends a signal that has a number and no name.
     pub(crate) fn signal_by_number(&self, number: u8) {
         let kill = format!("kill -{number} {}", self.pid());

@@ -229,6 +229,21 @@ impl Fixture {
         in_session(self.process.pid())
     }
 
+    /// Whether any of them has ended and was not collected.
+    pub(crate) fn has_zombie(&self) -> bool {
+        let everything = self.everything();
+        let mut states = everything.iter().filter_map(Process::stat);
+        states.any(|stat| stat.state == 'Z')
+    }
+
+    /// Waits until no process of the program is a zombie.
+    #[track_caller]
+    pub(crate) fn wait_for_no_zombie(&self) {
+        eventually(Deadline::usual(), "no zombie is left", || {
+            !self.has_zombie()
+        });
+    }
+
     #[track_caller]
     fn line_where(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let deadline = Deadline::usual();

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use super::{Locks, kill, sleeps};
+use super::{Locks, sleeps};
 
 #[test]
 fn the_next_who_locks_is_told_that_the_owner_died() {
@@ -12,7 +12,7 @@ fn the_next_who_locks_is_told_that_the_owner_died() {
     assert_eq!(main.ask("owner", "lock"), "locked");
     assert_eq!(main.ask("next", "lock-ms 10"), "held");
 
-    kill(&owner);
+    owner.kill();
 
     assert_eq!(main.ask("next", "lock"), "owner died");
     assert_eq!(main.ask("next", "lock-release"), "ok");
@@ -27,7 +27,7 @@ fn one_who_waits_already_finds_that_the_owner_died() {
     assert_eq!(main.ask("owner", "lock"), "locked");
     main.have_wait("next", &next, "lock");
 
-    kill(&owner);
+    owner.kill();
 
     assert_eq!(main.line_of("next"), "owner died");
 }
@@ -40,7 +40,7 @@ fn an_rlock_taken_twice_by_one_that_died_is_free_again() {
     assert_eq!(main.ask("owner", "rlock"), "locked");
     assert_eq!(main.ask("owner", "rlock"), "locked");
 
-    kill(&owner);
+    owner.kill();
 
     assert_eq!(main.ask("next", "rlock"), "error: owner died");
     assert_eq!(main.ask("next", "rlock"), "locked");
@@ -57,7 +57,7 @@ fn permits_of_one_that_died_come_back() {
     assert_eq!(main.ask("next", "semaphore-value"), "0");
     main.have_wait("next", &next, "semaphore-keep");
 
-    kill(&holder);
+    holder.kill();
 
     assert_eq!(main.line_of("next"), "ok");
     assert_eq!(main.ask("next", "semaphore-value"), "1");
@@ -74,7 +74,7 @@ fn a_condition_forgets_a_waiter_that_died() {
     assert_eq!(main.ask("lives", "condition-wait"), "waits");
     sleeps(&lives);
 
-    kill(&dies);
+    dies.kill();
 
     assert_eq!(main.ask("notifier", "condition-notify 1"), "1");
     assert_eq!(main.line_of("lives"), "ok", "it waited less long");
@@ -92,7 +92,7 @@ fn an_event_is_set_for_the_living_when_a_waiter_died() {
         main.have_wait(name, child, "event-wait");
     }
 
-    kill(&dies);
+    dies.kill();
 
     assert_eq!(main.ask("setter", "event-set"), "ok");
     assert_eq!(main.line_of("lives"), "ok");
@@ -108,7 +108,7 @@ fn a_party_that_dies_breaks_the_barrier_for_those_who_wait() {
     main.child("looks");
     assert_eq!(main.ask("looks", "barrier-waiting"), "2");
 
-    kill(&dies);
+    dies.kill();
 
     let broken = "error: the barrier is broken: a party gave up, died or aborted";
     assert_eq!(main.line_of("waits"), broken);
@@ -122,7 +122,7 @@ fn nobody_passes_a_barrier_with_a_party_that_is_dead() {
     main.child("comes");
     main.have_wait("dies", &dies, "barrier-wait");
 
-    kill(&dies);
+    dies.kill();
 
     let comes = main.ask("comes", "barrier-ms 3000");
     assert!(comes.starts_with("error: the barrier is broken"), "{comes}");

@@ -8,8 +8,6 @@ mod promises;
 
 use std::ops::{Deref, DerefMut};
 
-use rustix::process::Signal;
-
 use crate::support::{Deadline, Fixture, Process, eventually, fixture};
 
 /// The fixture `locks`: a main process whose children share one object of each kind.
@@ -85,13 +83,6 @@ impl Locks {
         self.say(&format!("wait {name}"));
         self.line_of("main")
     }
-}
-
-/// Kills a process and waits until it is dead.
-#[track_caller]
-fn kill(process: &Process) {
-    process.signal(Signal::KILL);
-    assert!(process.ends_by(Deadline::usual()), "it has been killed");
 }
 
 /// Waits until a process does, which has said that it will.
