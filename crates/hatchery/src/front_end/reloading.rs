@@ -11,11 +11,11 @@ use tokio::task::JoinHandle;
 
 use super::commanding::Asker;
 use super::listener::{BindOptions, Listener};
-use super::retiring::resident_bytes;
+use super::retiring::{check_at_start, resident_bytes};
 use super::roster::Seat;
 use super::staff::Epoch;
 use super::{CHECK_UP, FrontEnd, Phase};
-use crate::config::{BindAddress, ByteSize, Config, ConfigError};
+use crate::config::{BindAddress, Config, ConfigError};
 use crate::control::{Answer, ControlError, ServerEvent};
 use crate::error::{Error, with_causes};
 use crate::server::Plan;
@@ -193,19 +193,17 @@ impl FrontEnd {
         let Stage::Renewing(renewal) = &self.reload.stage else {
             return;
         };
-        let limit = renewal.plan.workers.max_memory;
+        let plan = &renewal.plan;
         let member = self.crew.get_mut(seat.0).and_then(Option::as_mut);
         let member = member.filter(|it| it.epoch == renewal.epoch && it.room.is_some());
-        let Some(member) = member.filter(|_| limit.bytes() > 0) else {
+        let Some(member) = member.filter(|_| plan.workers.max_memory.bytes() > 0) else {
             return;
         };
         member.bytes_at_start = member.pid().and_then(resident_bytes);
-        if let Some(bytes) = member.bytes_at_start.filter(|&bytes| bytes > limit.bytes()) {
-            let error = Error::MemoryTooSmall {
-                origin: renewal.plan.memory_origin.clone(),
-                limit,
-                at_start: ByteSize::new(bytes),
-            };
+        let checked = member
+            .bytes_at_start
+            .map(|bytes| check_at_start(plan, bytes));
+        if let Some(Err(error)) = checked {
             self.fail_reload(ControlError::Workers(Box::new(error)), now);
         }
     }

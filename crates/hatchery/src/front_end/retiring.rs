@@ -7,6 +7,7 @@ use super::roster::{Seat, Stage, mix};
 use crate::config::ByteSize;
 use crate::control::{Retirement, ServerEvent};
 use crate::error::{Error, Result};
+use crate::server::Plan;
 
 impl FrontEnd {
     /// Retires a worker that has served as many connections as it may.
@@ -138,19 +139,9 @@ impl FrontEnd {
 
     /// Checks that a worker may grow before it is replaced: else none would last.
     pub(super) fn check_memory(&self) -> Result<()> {
-        let limit = self.plan.workers.max_memory;
         let crew = self.crew.iter().flatten();
         let largest = crew.filter_map(|member| member.bytes_at_start).max();
-        match largest {
-            Some(bytes) if limit.bytes() > 0 && bytes > limit.bytes() => {
-                Err(Error::MemoryTooSmall {
-                    origin: self.plan.memory_origin.clone(),
-                    limit,
-                    at_start: ByteSize::new(bytes),
-                })
-            }
-            _ => Ok(()),
-        }
+        largest.map_or(Ok(()), |bytes| check_at_start(&self.plan, bytes))
     }
 
     /// After how many connections a worker retires.
@@ -164,6 +155,19 @@ impl FrontEnd {
         let age = spread(age, generation);
         (age > 0).then(|| now.saturating_add(Duration::from_micros(age)))
     }
+}
+
+/// Checks that a worker that takes so many bytes when it starts may grow.
+pub(super) fn check_at_start(plan: &Plan, bytes: u64) -> Result<()> {
+    let limit = plan.workers.max_memory;
+    if limit.bytes() == 0 || bytes <= limit.bytes() {
+        return Ok(());
+    }
+    Err(Error::MemoryTooSmall {
+        origin: plan.memory_origin.clone(),
+        limit,
+        at_start: ByteSize::new(bytes),
+    })
 }
 
 /// Up to a tenth more, so that workers that started together do not end together; 0 stays 0.
