@@ -86,7 +86,7 @@ impl Call {
 #[cold]
 fn wake_awaiting(monitor: &Monitor, sleepers: Sleepers) {
     let parts = Parts::of(monitor);
-    if sleepers == Sleepers::Putters && !parts.has_worthwhile_room() {
+    if sleepers == Sleepers::Putters && !parts.is_worth_waking() {
         return;
     }
     if sleepers == Sleepers::Joiners && parts.unfinished() > 0 {

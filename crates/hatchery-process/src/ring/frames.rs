@@ -170,7 +170,7 @@ impl<'a> Frames<'a> {
     pub(super) fn read(&self, position: u32, header: Header, buffer: &mut Vec<u8>) {
         let len = header.bytes as usize;
         if buffer.len() < len {
-            buffer.resize(len, 0);
+            grow_buffer(buffer, len);
         }
         let start = place(position.wrapping_add(1), self.span);
         let until_wrap = (self.span as usize - start) * WORD_BYTES;
@@ -180,6 +180,22 @@ impl<'a> Frames<'a> {
             read_around(self.words, start, buffer[..len].split_at_mut(until_wrap));
         }
     }
+}
+
+/// Makes a buffer long enough for so many bytes.
+///
+/// It ends in the middle of a page. What is allocated next, for a copy of these bytes, then begins at
+/// another place in its page than they do, which some CPUs copy ten times as fast (see `rep movsb`).
+#[cold]
+fn grow_buffer(buffer: &mut Vec<u8>, len: usize) {
+    const PAGE_BYTES: usize = 4096;
+    let len = if len < PAGE_BYTES / 2 {
+        len
+    } else {
+        len.next_multiple_of(PAGE_BYTES) + PAGE_BYTES / 2
+    };
+    buffer.reserve_exact(len - buffer.len());
+    buffer.resize(len, 0);
 }
 
 /// Writes bytes to the end of the ring, and further ones to its start.

@@ -43,7 +43,7 @@ pub use watch::RingWatch;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::sync::{
     Attempt, HasClaims, Look, Member, Monitor, Patience, ShareError, Wake, shared_object,
@@ -60,6 +60,9 @@ const SPAN_LOG_MIN: u32 = 13;
 
 /// Memory is given back once an empty ring holds more than this, as a power of two: 4 MiB.
 const SPAN_LOG_KEPT: u32 = 19;
+
+/// How long one who can wait waits for room, before it makes a large ring larger.
+const GROWTH_DELAY: Duration = Duration::from_millis(5);
 
 /// The longest message, in bytes.
 pub const RING_MESSAGE_BYTES_MAX: usize = (CAPACITY_WORDS / 2 - 1) * size_of::<u64>();
@@ -165,10 +168,16 @@ impl Ring {
     #[cold]
     fn put_patiently(&self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), RingPutError> {
         let words = words_for(bytes.len());
-        let bell = self.parts().bell_word(Sleepers::Putters);
+        let (parts, bell) = (self.parts(), self.parts().bell_word(Sleepers::Putters));
+        let wait =
+            |growth, until| wait_until(bell, until, |look| self.put_attempt(bytes, growth, look));
         let outcome = self.patience[0].wait(
-            || self.parts().has_worthwhile_room() && self.parts().has_easy_room(words),
-            || wait_until(bell, deadline, |look| self.put_attempt(bytes, look)),
+            || parts.has_worthwhile_room() && parts.has_easy_room(words),
+            || {
+                let short = Instant::now() + GROWTH_DELAY;
+                let short = deadline.map_or(short, |deadline| deadline.min(short));
+                wait(Growth::Easy, Some(short)).or_else(|| wait(Growth::Any, deadline))
+            },
         );
         outcome.unwrap_or(Err(RingPutError::Full))
     }
@@ -196,7 +205,8 @@ impl Ring {
     /// Dropped before it is ready, it has put nothing.
     pub async fn put_async(&self, bytes: &[u8]) -> Result<(), RingPutError> {
         let place = self.monitor.place(Sleepers::Putters.bell());
-        wait_async(place, Wake::One, |look| self.put_attempt(bytes, look)).await
+        let attempt = |look| self.put_attempt(bytes, Growth::Any, look);
+        wait_async(place, Wake::One, attempt).await
     }
 
     /// Gets the next message into the start of `buffer`, if there is one before the deadline;
@@ -282,9 +292,14 @@ impl Ring {
         (count > 0).then_some(count)
     }
 
-    fn put_attempt(&self, bytes: &[u8], look: Look) -> Attempt<Result<(), RingPutError>> {
+    fn put_attempt(
+        &self,
+        bytes: &[u8],
+        growth: Growth,
+        look: Look,
+    ) -> Attempt<Result<(), RingPutError>> {
         let parts = self.parts();
-        parts.putting(|putting| putting.put_or_sleep(bytes, look))
+        parts.putting(|putting| putting.put_or_sleep(bytes, growth, look))
     }
 
     fn get_attempt(

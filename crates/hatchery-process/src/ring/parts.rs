@@ -41,6 +41,10 @@ pub(super) const LAYOUT: Layout = Layout {
     wides: MESSAGES + CAPACITY_WORDS,
 };
 
+/// A ring of this many words is not made larger by one who can wait for room: 1 MiB, which the CPU keeps
+/// near.
+pub(super) const SPAN_EASY: u32 = 1 << 17;
+
 /// How often to look for a moment at which the queue stands still.
 const LOOKS: u32 = 16;
 
@@ -272,6 +276,12 @@ impl<'a> Parts<'a> {
     pub(super) fn has_worthwhile_room(self) -> bool {
         let max = self.count_max();
         max == 0 || max.saturating_sub(self.count()) >= worthwhile_room(max)
+    }
+
+    /// Whether there is so much room that it is worth waking who waits for some.
+    pub(super) fn is_worth_waking(self) -> bool {
+        let is_small = self.frames().span() < SPAN_EASY;
+        self.has_worthwhile_room() && (is_small || self.has_easy_room(0))
     }
 
     /// Whether half of the ring's words are free, and as many as these.

@@ -6,15 +6,12 @@ use super::calls::Calls;
 use super::ends::End;
 use super::frames::words_for;
 use super::lease::State;
-use super::parts::{Parts, Sleepers};
+use super::parts::{Parts, SPAN_EASY, Sleepers};
 use super::{RING_MESSAGE_BYTES_MAX, RingPutError};
 use crate::sync::{ALL, Acquired, Attempt, Look, Monitor, written};
 
-/// A ring of this many words is no longer grown by one who can wait: 1 MiB, which the CPU keeps near.
-const SPAN_EASY: u32 = 1 << 17;
-
 /// The messages for which a ring is grown in any case.
-const MESSAGES_EASY: u32 = 4;
+const MESSAGES_EASY: u32 = 3;
 
 /// Whether room is made for a message where there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,13 +81,14 @@ impl<'a> Putting<'a> {
     pub(super) fn put_or_sleep(
         &mut self,
         bytes: &[u8],
+        growth: Growth,
         look: Look,
     ) -> Attempt<Result<(), RingPutError>> {
-        let outcome = match self.put(bytes, Growth::Any) {
+        let outcome = match self.put(bytes, growth) {
             Some(outcome) => outcome,
             None => {
                 let seen = self.parts.bell(Sleepers::Putters).wait_for();
-                match self.put(bytes, Growth::Any) {
+                match self.put(bytes, growth) {
                     Some(outcome) => outcome,
                     None => return Attempt::Wait(seen),
                 }
