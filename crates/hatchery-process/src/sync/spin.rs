@@ -3,7 +3,9 @@
 //! A sleep and the wake-up from it cost as much as hundreds of messages, so where another CPU is
 //! about to bring what is waited for, looking for it is cheaper. Where it is not, looking only takes
 //! its time. Which it is, is learnt: a long sleep after a vain look halves the patience for the next, and
-//! a short one, which more patience would have spared, doubles it. And where the first look mostly finds
+//! a short one, which more patience would have spared, doubles it. But a sleep is short as well where both
+//! share a CPU, and there each look only keeps the other from running: so after looks in vain, more and
+//! more waits go by without one, until one finds something again. And where the first look mostly finds
 //! something, it is put off: whoever brings it brings more in that time, undisturbed.
 
 use std::hint::spin_loop;
@@ -24,6 +26,9 @@ const PAUSES_MIN: u32 = 16;
 /// The most pauses before a look: whoever brings something is disturbed by each.
 const PAUSES_MAX: u32 = 128;
 
+/// The most waits without a look after one that was in vain.
+const SKIPS_MAX: u32 = 64;
+
 /// A sleep that is no longer than this was hardly worth its while.
 const SLEEP_SHORT: Duration = Duration::from_micros(150);
 
@@ -38,6 +43,10 @@ pub(crate) struct Patience {
     pauses: AtomicU32,
     /// The pauses before the first look.
     pauses_first: AtomicU32,
+    /// The waits to come that do not look.
+    skips: AtomicU32,
+    /// How many go by after the next look in vain.
+    skips_next: AtomicU32,
 }
 
 impl Patience {
@@ -45,6 +54,8 @@ impl Patience {
         Self {
             pauses: AtomicU32::new(PATIENCE_MAX),
             pauses_first: AtomicU32::new(PAUSES_MIN),
+            skips: AtomicU32::new(0),
+            skips_next: AtomicU32::new(1),
         }
     }
 
@@ -65,7 +76,7 @@ impl Patience {
     /// sleep was that followed is to be [told](Self::learn).
     #[cold]
     pub(crate) fn look(&self, mut is_there: impl FnMut() -> bool) -> bool {
-        if !*HAS_OTHER_CPUS {
+        if !*HAS_OTHER_CPUS || self.is_skipped() {
             return false;
         }
         let patience = self.pauses.load(Relaxed);
@@ -77,12 +88,25 @@ impl Patience {
             if is_there() {
                 let is_first = paused == first;
                 self.learn_first(if is_first { first * 2 } else { first / 2 });
+                self.skips_next.store(1, Relaxed);
                 return true;
             }
             pauses = (pauses * 2).min(PAUSES_MAX);
         }
         self.learn_first(PAUSES_MIN);
+        let skips = self.skips_next.load(Relaxed);
+        self.skips.store(skips, Relaxed);
+        self.skips_next.store((skips * 2).min(SKIPS_MAX), Relaxed);
         false
+    }
+
+    /// Whether this wait goes by without a look.
+    fn is_skipped(&self) -> bool {
+        let skips = self.skips.load(Relaxed);
+        if skips > 0 {
+            self.skips.store(skips - 1, Relaxed);
+        }
+        skips > 0
     }
 
     /// Learns from how long it slept after a look that was in vain.
