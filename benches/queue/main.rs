@@ -6,13 +6,16 @@
 //! Every message carries a number, and the consumers' sum is checked. `pipe` is the kernel's limit
 //! for a stream of bytes between processes, and the first of each table is what the others are
 //! compared with. `Queue` is what users have, `ring` and `packets` what it stands on. `crossbeam` is between
-//! threads of one process, which share all their memory.
+//! threads of one process, which share all their memory. `iceoryx2` takes part with `--features iceoryx2`, for which
+//! libclang has to be installed.
 //!
 //! What is printed is the median over the rounds: messages a second, CPU time a message over all
 //! who take part, and the ratios in the same round.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
 
+#[cfg(feature = "iceoryx2")]
+mod iceoryx;
 mod means;
 mod others;
 mod parties;

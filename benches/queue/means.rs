@@ -11,6 +11,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+#[cfg(feature = "iceoryx2")]
+use crate::iceoryx;
+
 /// How many messages wait in a queue that has a limit.
 pub(crate) const BOUND: u32 = 1024;
 
@@ -27,6 +30,9 @@ pub(crate) enum Means {
     Packets,
     /// The crate `ipc-channel`.
     IpcChannel,
+    /// The crate `iceoryx2`.
+    #[cfg(feature = "iceoryx2")]
+    Iceoryx,
     /// The crate `crossbeam-channel`, between threads.
     Threads,
     /// Python's `multiprocessing.Queue`.
@@ -42,15 +48,20 @@ pub(crate) enum Carrier {
     Packets(Packets, Packets),
     /// A pipe through which the consumer says where it is.
     IpcChannel(Passed, Passed),
+    /// The name by which both sides find it.
+    #[cfg(feature = "iceoryx2")]
+    Iceoryx(String),
 }
 
 impl Means {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: &[Self] = &[
         Self::Pipe,
         Self::Ring,
         Self::Queue,
         Self::Packets,
         Self::IpcChannel,
+        #[cfg(feature = "iceoryx2")]
+        Self::Iceoryx,
         Self::Threads,
         Self::Python,
     ];
@@ -77,6 +88,8 @@ impl Means {
             Self::Queue => "Queue",
             Self::Packets => "packets",
             Self::IpcChannel => "ipc-channel",
+            #[cfg(feature = "iceoryx2")]
+            Self::Iceoryx => "iceoryx2",
             Self::Threads => "crossbeam",
             Self::Python => "Python",
         }
@@ -108,6 +121,8 @@ impl Means {
                 let (reader, writer) = pipe();
                 Carrier::IpcChannel(reader, writer)
             }
+            #[cfg(feature = "iceoryx2")]
+            Self::Iceoryx => Carrier::Iceoryx(iceoryx::new_name()),
             Self::Threads | Self::Python => return None,
         })
     }
@@ -155,6 +170,8 @@ impl Carrier {
                     sender.send(message).expect("the consumer receives");
                 });
             }
+            #[cfg(feature = "iceoryx2")]
+            Self::Iceoryx(name) => iceoryx::produce(&name, first, count, size),
         }
     }
 
@@ -198,6 +215,8 @@ impl Carrier {
                     sum.add(&receiver.recv().expect("the producer sends"));
                 }
             }
+            #[cfg(feature = "iceoryx2")]
+            Self::Iceoryx(name) => return iceoryx::consume(&name, count, size),
         }
         sum.sum
     }

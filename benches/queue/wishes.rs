@@ -81,7 +81,10 @@ fn name_of(name: &str) -> String {
     assert!(
         known,
         "there is no contestant {name}: {:?}",
-        Means::ALL.map(Means::name)
+        Means::ALL
+            .iter()
+            .map(|means| means.name())
+            .collect::<Vec<_>>()
     );
     name.to_owned()
 }

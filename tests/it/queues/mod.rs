@@ -24,7 +24,7 @@ fn check(arguments: &str) {
 #[test]
 fn four_consumers_get_all_of_one_producer_once_and_in_order() {
     // A million takes a while without optimisation, and longer than a test waits.
-    let items = env::var("HATCHERY_TEST_ITEMS").unwrap_or_else(|_| "100000".to_owned());
+    let items = env::var("HATCHERY_TEST_ITEMS").unwrap_or_else(|_| "50000".to_owned());
 
     for transport in TRANSPORTS {
         check(&format!("fork order {transport} {items}"));
