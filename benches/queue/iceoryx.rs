@@ -3,6 +3,7 @@
 //! Building it needs libclang, so it takes part only with the feature `iceoryx2`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use iceoryx2::node::Node;
 use iceoryx2::prelude::{
@@ -11,6 +12,9 @@ use iceoryx2::prelude::{
 use iceoryx2::service::port_factory::{event, publish_subscribe};
 
 use crate::means::{BOUND, Sum, each};
+
+/// The longest that a subscriber waits before it looks again.
+const WAIT_MAX: Duration = Duration::from_millis(1);
 
 /// What both sides open by its name.
 struct Services {
@@ -94,7 +98,8 @@ pub(crate) fn consume(name: &str, count: u64, size: usize) -> u64 {
                 received += 1;
             }
             None => {
-                listener.blocking_wait(|_| {}).expect("it can wait");
+                // Without a limit it was seen to wait for ever.
+                listener.timed_wait(|_| {}, WAIT_MAX).expect("it can wait");
             }
         }
     }
