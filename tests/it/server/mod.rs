@@ -8,6 +8,7 @@ mod direct;
 mod distribution;
 mod embedded;
 mod ending;
+mod first_bytes;
 mod handlers;
 mod leases;
 mod listening;

@@ -143,7 +143,7 @@ fn given(value: &Spanned<DeValue<'_>>, origin: &dyn Fn(usize) -> Origin) -> Give
             Form::List(members.iter().map(|member| given(member, origin)).collect())
         }
         DeValue::Float(float) => other(float.to_string(), "a float"),
-        DeValue::Boolean(truth) => other(truth.to_string(), "a boolean"),
+        DeValue::Boolean(truth) => Form::Boolean(*truth),
         DeValue::Datetime(datetime) => other(datetime.to_string(), "a date or time"),
         DeValue::Table(_) => other("{...}".to_owned(), "a table"),
     };

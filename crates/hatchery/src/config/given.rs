@@ -18,6 +18,8 @@ pub(super) struct Given {
 pub(super) enum Form {
     /// A TOML integer, as written.
     Integer(String),
+    /// A TOML boolean.
+    Boolean(bool),
     /// A TOML string.
     Text(String),
     /// What a variable or a flag holds, which may be meant as any type.
@@ -57,6 +59,7 @@ impl Given {
 
     pub(super) fn refuse_type(&self, expected: &'static str) -> Refusal {
         let found = match &self.form {
+            Form::Boolean(_) => "a boolean",
             Form::Integer(_) => "an integer",
             Form::Text(_) | Form::Untyped(_) => "a string",
             Form::List(_) => "an array",
@@ -105,8 +108,20 @@ impl Given {
             .ok_or_else(|| self.refuse(ValueProblem::OutOfRange))
     }
 
+    /// Returns the boolean, if it is one.
+    pub(super) fn boolean(&self) -> Result<bool, Refusal> {
+        match &self.form {
+            Form::Boolean(truth) => Ok(*truth),
+            Form::Untyped(text) => text
+                .parse()
+                .map_err(|_| self.refuse(ValueProblem::Malformed("a boolean"))),
+            _ => Err(self.refuse_type("a boolean")),
+        }
+    }
+
     fn shown(&self) -> String {
         match &self.form {
+            Form::Boolean(truth) => truth.to_string(),
             Form::Integer(text) => text.clone(),
             Form::Untyped(text) if integer(text).is_some() => text.clone(),
             Form::Text(text) | Form::Untyped(text) => quoted(text),

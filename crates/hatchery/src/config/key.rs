@@ -34,6 +34,8 @@ type Read = fn(&mut Config, &Given, (u64, u64)) -> Result<(), Refusal>;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ValueKind {
+    /// A TOML boolean.
+    Boolean,
     /// A TOML integer.
     Integer,
     /// A string of any text.
@@ -233,6 +235,27 @@ pub(super) const KEYS: &[ConfigKey] = &[
         ANY,
         Scheduling::ALLOWED,
         "How the kernel schedules the front end and the workers that do not block."
+    ),
+    key!(
+        server.wait_for_data,
+        bool,
+        ANY,
+        "true or false",
+        "Whether a connection is given to a worker only once its client has sent something, or has ended; not under \"direct\"."
+    ),
+    key!(
+        server.first_byte_timeout,
+        Duration,
+        ANY,
+        r#""0s" (never), or a number and a unit (us, ms, s, m, h), such as "30s""#,
+        "After what time wait_for_data closes a connection whose client has sent nothing."
+    ),
+    key!(
+        server.park_timeout,
+        Duration,
+        ANY,
+        r#""0s" (never), or a number and a unit (us, ms, s, m, h), such as "5m""#,
+        "After what time a parked connection is closed whose client has sent nothing."
     ),
     key!(
         workers.count,

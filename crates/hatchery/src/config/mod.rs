@@ -207,16 +207,25 @@ impl Config {
 
     /// Refuses pairs of values of which each alone would do.
     fn check_conflicts(&self) -> Result<(), ConfigError> {
-        if self.server.dispatch != Dispatch::Direct || self.server.overload == Overload::Wait {
-            return Ok(());
-        }
+        let (key, reason) = match &self.server {
+            server if server.dispatch != Dispatch::Direct => return Ok(()),
+            server if server.overload != Overload::Wait => (
+                "server.overload",
+                "under \"direct\" the workers accept for themselves, so only \"wait\" is possible",
+            ),
+            server if server.wait_for_data => (
+                "server.wait_for_data",
+                "under \"direct\" the workers accept for themselves, so nobody could wait for data",
+            ),
+            _ => return Ok(()),
+        };
         let origin = |key| self.origin(key).expect("the table has this key").clone();
         Err(ConfigError::Conflict {
-            key: "server.overload",
-            origin: origin("server.overload"),
+            key,
+            origin: origin(key),
             other_key: "server.dispatch",
             other_origin: origin("server.dispatch"),
-            reason: "under \"direct\" the workers accept for themselves, so only \"wait\" is possible",
+            reason,
         })
     }
 }

@@ -35,6 +35,18 @@ pub struct ServerConfig {
     pub dispatch: Dispatch,
     /// How the kernel schedules the front end and the workers that do not block.
     pub scheduling: Scheduling,
+    /// Whether a connection is given to a worker only once its client has sent something, or has
+    /// ended.
+    ///
+    /// Until then it stays in the front end, and counts among
+    /// [`ServerConfig::max_connections`]. It does not go with [`Dispatch::Direct`].
+    pub wait_for_data: bool,
+    /// After what time [`ServerConfig::wait_for_data`] closes a connection whose client has sent
+    /// nothing; 0 waits for ever.
+    pub first_byte_timeout: Duration,
+    /// After what time a connection that a handler has [parked](crate::Connection::park) is closed,
+    /// if its client has sent nothing; 0 waits for ever.
+    pub park_timeout: Duration,
 }
 
 impl Default for ServerConfig {
@@ -49,6 +61,9 @@ impl Default for ServerConfig {
             queue_timeout: Duration::from_secs(5),
             dispatch: Dispatch::LeastLoaded,
             scheduling: Scheduling::Batch,
+            wait_for_data: false,
+            first_byte_timeout: Duration::from_secs(30),
+            park_timeout: Duration::ZERO,
         }
     }
 }

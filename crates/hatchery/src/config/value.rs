@@ -30,6 +30,18 @@ pub(super) trait Value: Sized {
     }
 }
 
+impl Value for bool {
+    const KIND: ValueKind = ValueKind::Boolean;
+
+    fn read(given: &Given, _: (u64, u64)) -> Result<Self, Refusal> {
+        given.boolean()
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Value for u64 {
     const KIND: ValueKind = ValueKind::Integer;
 

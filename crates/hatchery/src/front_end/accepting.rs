@@ -106,7 +106,10 @@ impl FrontEnd {
                 Ok(AcceptOutcome::Connection(socket, peer)) => {
                     self.pause.went_well();
                     let serial = self.listeners[index][0].serial();
-                    self.admit(serial, socket, peer, now);
+                    let accepted = self.welcome(serial, socket, peer);
+                    if let Err(accepted) = self.await_first_bytes(accepted, now) {
+                        self.admit(accepted, now);
+                    }
                 }
                 Ok(AcceptOutcome::None) => {
                     guard.clear_ready();
@@ -133,6 +136,9 @@ impl FrontEnd {
     /// Whether another connection would be welcome.
     fn has_room(&self, now: Duration) -> bool {
         match self.plan.server.overload {
+            Overload::Wait if self.plan.server.wait_for_data => {
+                self.queue.is_empty() && !self.roster.is_full()
+            }
             Overload::Wait => self.queue.is_empty() && self.roster.has_credit(now),
             // Whoever finds no room is told so.
             Overload::Reject | Overload::Reset => true,
@@ -140,8 +146,7 @@ impl FrontEnd {
     }
 
     /// Places a new connection, lets it wait, or turns it away.
-    fn admit(&mut self, listener: u16, socket: OwnedFd, peer: Peer, now: Duration) {
-        let accepted = self.welcome(listener, socket, peer);
+    pub(super) fn admit(&mut self, accepted: Accepted, now: Duration) {
         let accepted = match self.place_if_first(accepted, now) {
             Ok(()) => return,
             Err(accepted) => accepted,

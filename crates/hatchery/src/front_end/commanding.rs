@@ -220,6 +220,7 @@ impl FrontEnd {
             starting: count(Stage::Starting),
             draining: count(Stage::Draining),
             connections: u64::from(self.roster.connections()),
+            silent: self.newcomers.len(),
             waiting: self.queue.len(),
             accepted: self.connection,
             started: self.generation,

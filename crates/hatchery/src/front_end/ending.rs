@@ -27,6 +27,7 @@ impl FrontEnd {
         self.fail_reload(ControlError::Stopping, now);
         tracing::info!(timeout = ?self.plan.workers.drain_timeout, "stopping: no more is accepted");
         self.accept_the_last(now);
+        self.release_kept(now);
         self.place_waiting(now);
         self.hand_over(now);
         self.phase = Phase::Draining(now.saturating_add(self.plan.workers.drain_timeout));

@@ -15,8 +15,10 @@ mod complaints;
 mod crew;
 mod ending;
 mod handing;
+mod idle;
 mod lease;
 mod listener;
+mod parking;
 mod queue;
 mod reloading;
 mod restart;
@@ -28,6 +30,7 @@ mod staff;
 #[cfg(test)]
 mod staff_tests;
 mod staffing;
+mod watching;
 
 pub(crate) use self::child::started;
 pub(crate) use self::listener::{AcceptOutcome, Listener, accept};
@@ -56,6 +59,7 @@ use self::reloading::Reload;
 pub(crate) use self::restart::{FAILED_STARTS_MAX, Restarts, Verdict};
 use self::roster::{Roster, STALLED_AFTER, Seat};
 use self::staff::Staff;
+use self::watching::Watch;
 use crate::config::{Overload, Scheduling};
 use crate::control::{Exchange, ServerEvent};
 use crate::error::{Error, Result, with_causes};
@@ -117,6 +121,10 @@ struct FrontEnd {
     lingering: Arc<()>,
     roster: Roster<Accepted>,
     queue: WaitQueue<Accepted>,
+    /// New connections whose clients have sent nothing, where that is waited for.
+    newcomers: Watch,
+    /// Whether connections that the front end keeps come before new ones in this turn.
+    old_first: bool,
     crew: Vec<Option<CrewMember>>,
     staff: Staff,
     generation: u32,
@@ -183,6 +191,7 @@ impl FrontEnd {
         let control = ControlSocket::open(&plan, launch.control)?;
         let (events_sender, events) = unbounded_channel();
         let fork_server = hatchery_process::fork_server_pidfd()?;
+        let cannot_watch = Error::os("connections cannot be watched");
         Ok(Self {
             born: Instant::now(),
             phase: Phase::Serving,
@@ -195,6 +204,8 @@ impl FrontEnd {
             lingering: Arc::default(),
             roster: Roster::new(plan.server.dispatch, plan.server.max_connections.get()),
             queue: WaitQueue::new(plan.queue_len(), plan.server.queue_timeout),
+            newcomers: Watch::new().map_err(cannot_watch)?,
+            old_first: false,
             crew: Vec::new(),
             staff: Staff::new(plan.count, plan.max_unavailable()),
             generation: 0,
@@ -236,8 +247,7 @@ impl FrontEnd {
         self.read_messages(context, now);
         self.expire_timers(now);
         self.read_ledgers(now);
-        let mut more = self.accept(context, now);
-        self.place_waiting(now);
+        let mut more = self.take_in(context, now);
         self.hand_over(now);
         self.work_on_staff(now);
         self.say_farewell(now);
@@ -290,6 +300,7 @@ impl FrontEnd {
         self.expire_workers(now);
         self.expire_ages(now);
         self.expire_waiting(now);
+        self.expire_silent(now);
         self.sum_up(now);
         if self.check_up.is_some_and(|at| at <= now) {
             self.check_up = Some(now + CHECK_UP);
@@ -326,6 +337,7 @@ impl FrontEnd {
             self.check_up,
             self.pause.until(),
             self.complaints.due(),
+            self.next_silence(),
             waiting,
             drain,
             vacancy,

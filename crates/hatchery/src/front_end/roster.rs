@@ -66,6 +66,8 @@ pub(crate) struct Roster<C> {
     /// How many connections all workers may have together.
     connections_max: u32,
     connections: u32,
+    /// How many connections the front end keeps itself, since their clients have nothing to say.
+    kept: u32,
     /// The seat after which round robin goes on.
     last: usize,
 }
@@ -97,6 +99,7 @@ impl<C> Roster<C> {
             dispatch,
             connections_max,
             connections: 0,
+            kept: 0,
             last: usize::MAX,
         }
     }
@@ -177,6 +180,29 @@ impl<C> Roster<C> {
         peer: u64,
         now: Duration,
     ) -> Result<Placement, C> {
+        if self.is_full() {
+            return Err(connection);
+        }
+        self.give(connection, peer, now)
+    }
+
+    /// Counts a connection that the front end keeps.
+    pub(crate) fn keep(&mut self) {
+        self.kept += 1;
+    }
+
+    /// Counts a connection no more that the front end kept, and that is over or placed anew.
+    pub(crate) fn let_go(&mut self) {
+        debug_assert!(self.kept > 0, "somebody keeps it");
+        self.kept -= 1;
+    }
+
+    /// Whether there are as many connections as there may be, with those that are kept.
+    pub(crate) fn is_full(&self) -> bool {
+        self.connections.saturating_add(self.kept) >= self.connections_max
+    }
+
+    fn give(&mut self, connection: C, peer: u64, now: Duration) -> Result<Placement, C> {
         let Some(seat) = self.pick(peer, now) else {
             return Err(connection);
         };
@@ -191,8 +217,13 @@ impl<C> Roster<C> {
         Ok(Placement { seat, slot })
     }
 
-    /// Whether some worker could be given a connection now.
+    /// Whether some worker could be given a new connection now.
     pub(crate) fn has_credit(&self, now: Duration) -> bool {
+        !self.is_full() && self.has_free_worker(now)
+    }
+
+    /// Whether some worker could be given a connection now that is kept.
+    pub(crate) fn has_free_worker(&self, now: Duration) -> bool {
         // The peer decides which worker it would be, and not whether there is one.
         self.pick(0, now).is_some()
     }
@@ -362,9 +393,6 @@ impl<C> Roster<C> {
     }
 
     fn pick(&self, peer: u64, now: Duration) -> Option<Seat> {
-        if self.connections >= self.connections_max {
-            return None;
-        }
         let free = self.members().filter(|(_, member)| member.has_credit());
         let seat = match self.dispatch {
             Dispatch::RoundRobin => {

@@ -15,6 +15,7 @@ use super::crew::{CrewMember, Process, WorkerKey};
 use super::restart::FAILED_STARTS_MAX;
 use super::roster::{Seat, Stage};
 use super::staff::{End, Epoch, Failure, Step};
+use super::watching::has_spoken;
 use super::{Accepted, FrontEnd, Phase};
 use crate::config::Scheduling;
 use crate::control::{ControlError, ServerEvent};
@@ -334,11 +335,6 @@ impl FrontEnd {
 /// A Unix socket cannot be asked; there a worker says so before it reads.
 fn was_read(accepted: &Accepted) -> bool {
     hatchery_os::bytes_consumed(&accepted.socket).is_ok_and(|bytes| bytes > 0)
-}
-
-/// Whether something is there to be read from a connection.
-fn has_spoken(accepted: &Accepted) -> bool {
-    rustix::io::ioctl_fionread(&accepted.socket).is_ok_and(|bytes| bytes > 0)
 }
 
 /// How a worker came to be gone.

@@ -192,6 +192,33 @@ impl ServerBuilder {
         self
     }
 
+    /// Gives a connection to a worker only once its client has sent something or has ended, and
+    /// closes it if neither has happened after `first_byte_timeout`; 0 waits for ever.
+    ///
+    /// Until then no worker has it, so that silent clients occupy nobody. Handlers that speak first
+    /// would wait for ever for clients that do, too. It does not go with [`Dispatch::Direct`].
+    ///
+    /// # Default
+    ///
+    /// Connections are given to workers at once.
+    pub fn wait_for_data(&mut self, first_byte_timeout: Duration) -> &mut Self {
+        self.config.server.wait_for_data = true;
+        self.config.server.first_byte_timeout = first_byte_timeout;
+        self
+    }
+
+    /// Closes a parked connection whose client has sent nothing for this long; 0 never does.
+    ///
+    /// See [`Connection::park`](crate::Connection::park).
+    ///
+    /// # Default
+    ///
+    /// Never.
+    pub fn park_timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.config.server.park_timeout = timeout;
+        self
+    }
+
     /// Gives workers this long to finish what they have when the server is told to stop, or when
     /// they retire.
     ///

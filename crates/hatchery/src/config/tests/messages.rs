@@ -30,7 +30,7 @@ fn an_unknown_key_is_answered_with_the_one_meant_and_all_others() {
     );
     assert_eq!(
         refusal("[server]\n\"a\\nb\" = 5"),
-        "hatchery.toml:2: unknown key \"server.a\\nb\"; allowed here: bind, backlog, max_connections, overload, reject_message, queue_length, queue_timeout, dispatch, scheduling"
+        "hatchery.toml:2: unknown key \"server.a\\nb\"; allowed here: bind, backlog, max_connections, overload, reject_message, queue_length, queue_timeout, dispatch, scheduling, wait_for_data, first_byte_timeout, park_timeout"
     );
 }
 
@@ -256,5 +256,13 @@ fn two_values_that_exclude_each_other_are_both_named() {
     assert_eq!(
         error.to_string(),
         "server.overload (hatchery.toml:1) conflicts with server.dispatch (flag --dispatch): under \"direct\" the workers accept for themselves, so only \"wait\" is possible"
+    );
+}
+
+#[test]
+fn nobody_can_wait_for_data_of_what_workers_accept_themselves() {
+    assert_eq!(
+        refusal("[server]\ndispatch = \"direct\"\nwait_for_data = true"),
+        "server.wait_for_data (hatchery.toml:3) conflicts with server.dispatch (hatchery.toml:2): under \"direct\" the workers accept for themselves, so nobody could wait for data"
     );
 }

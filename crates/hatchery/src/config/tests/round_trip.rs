@@ -46,13 +46,14 @@ fn any_server() -> impl Strategy<Value = ServerConfig> {
         Just((Overload::Reset, Dispatch::Hash, Scheduling::Batch)),
     ];
     let numbers = (1..=65_535_u32, 1..=u32::MAX, any::<u32>());
-    (bind, policies, numbers, any::<String>(), any::<u64>()).prop_map(
+    let waits = (any::<u64>(), any::<bool>(), any::<u64>(), any::<u64>());
+    (bind, policies, numbers, any::<String>(), waits).prop_map(
         |(
             bind,
             (overload, dispatch, scheduling),
             (backlog, max_connections, queue_length),
             message,
-            micros,
+            (micros, wait_for_data, first_byte_micros, park_micros),
         )| {
             ServerConfig {
                 bind,
@@ -64,6 +65,9 @@ fn any_server() -> impl Strategy<Value = ServerConfig> {
                 queue_timeout: Duration::from_micros(micros),
                 dispatch,
                 scheduling,
+                wait_for_data: wait_for_data && dispatch != Dispatch::Direct,
+                first_byte_timeout: Duration::from_micros(first_byte_micros),
+                park_timeout: Duration::from_micros(park_micros),
             }
         },
     )
@@ -119,6 +123,9 @@ queue_length = 128                   # default
 queue_timeout = "5s"                 # default
 dispatch = "least-loaded"            # default
 scheduling = "batch"                 # default
+wait_for_data = false                # default
+first_byte_timeout = "30s"           # default
+park_timeout = "0s"                  # default
 
 [workers]
 count = 4                            # flag --workers

@@ -33,7 +33,7 @@ const fn case(
     }
 }
 
-const CASES: [Case; 19] = [
+const CASES: [Case; 22] = [
     case(
         "server.bind",
         (r#"["fd:7"]"#, "fd:7", r#"["fd:7"]"#),
@@ -77,6 +77,24 @@ const CASES: [Case; 19] = [
         (r#""normal""#, "normal", r#""normal""#),
         "true",
         Some("idle"),
+    ),
+    case(
+        "server.wait_for_data",
+        ("true", "true", "true"),
+        r#""true""#,
+        Some("yes"),
+    ),
+    case(
+        "server.first_byte_timeout",
+        (r#""90s""#, "90s", r#""1m30s""#),
+        "5",
+        Some("5"),
+    ),
+    case(
+        "server.park_timeout",
+        (r#""90s""#, "90s", r#""1m30s""#),
+        "5",
+        Some("5"),
     ),
     case("workers.count", ("4", "4", "4"), r#""3y""#, Some("0x")),
     case(

@@ -1,0 +1,60 @@
+//! Giving a connection back to the front end, with what its next handler has to know.
+//!
+//! The message and the descriptor leave this process in one system call: from then on they are
+//! in the channel, whatever becomes of the worker.
+
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
+
+use crate::channel::{FromWorker, encode};
+use crate::worker::WorkerLink;
+
+/// Why a connection was not given back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParkRefusal {
+    /// The front end has to read something first.
+    #[error("the channel to the front end is full")]
+    Full,
+    /// This user has too many descriptors on their way.
+    #[error("too many descriptors are on their way")]
+    TooManyOnTheirWay,
+    /// The front end is gone.
+    #[error("the front end is gone")]
+    Gone,
+    /// The connection is no longer in the hands of a handler.
+    #[error("its handler has ended")]
+    NotInHand,
+    /// The kernel refused.
+    #[error("the kernel refused to send it")]
+    Os(#[source] io::Error),
+}
+
+/// Sends the connection of `slot` back, if there is room for it now.
+pub(crate) fn try_park(
+    link: &WorkerLink,
+    slot: u32,
+    socket: BorrowedFd<'_>,
+    state: &mut Vec<u8>,
+) -> Result<(), ParkRefusal> {
+    let message = FromWorker::Park {
+        slot,
+        state: std::mem::take(state),
+    };
+    let mut bytes = Vec::new();
+    encode(&message, &mut bytes);
+    if let FromWorker::Park { state: unsent, .. } = message {
+        *state = unsent;
+    }
+    let sent = hatchery_os::send(link, &[IoSlice::new(&bytes)], &[socket]);
+    sent.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => ParkRefusal::Full,
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => ParkRefusal::Gone,
+        _ if is_too_many(&error) => ParkRefusal::TooManyOnTheirWay,
+        _ => ParkRefusal::Os(error),
+    })
+}
+
+fn is_too_many(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::TOOMANYREFS.raw_os_error())
+}
