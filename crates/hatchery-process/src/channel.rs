@@ -29,8 +29,14 @@ impl fmt::Display for Peer {
     }
 }
 
+/// How many bytes of state may travel with connections in one message.
+pub const STATE_BYTES_MAX: usize = 32 * 1024;
+
+/// Room for the longest message, either way.
+pub const CHANNEL_BYTES_MAX: usize = STATE_BYTES_MAX + 4096;
+
 /// One connection on its way to a worker; its descriptor travels beside it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handover {
     /// The number of the connection in this server, from 1.
     pub id: u64,
@@ -40,6 +46,9 @@ pub struct Handover {
     pub listener: u16,
     /// Who is at the other end.
     pub peer: Peer,
+    /// What the handler that parked it has left for the next; `None` for a new connection.
+    #[serde(with = "serde_bytes")]
+    pub state: Option<Vec<u8>>,
 }
 
 /// What the front end tells a worker.
@@ -69,6 +78,15 @@ pub enum FromWorker {
     Doorbell,
     /// The descriptors of these slots were lost on the way, for want of room.
     Nack(Vec<u32>),
+    /// The connection of this slot, whose descriptor comes with the message, has nothing to say
+    /// for now; the slot is free.
+    Park {
+        /// The worker's place for it.
+        slot: u32,
+        /// What its next handler has to know.
+        #[serde(with = "serde_bytes")]
+        state: Vec<u8>,
+    },
 }
 
 /// Serialises `message` over what `buffer` held.
@@ -98,13 +116,28 @@ mod tests {
                     .parse()
                     .unwrap(),
             ),
+            state: Some(vec![7; STATE_BYTES_MAX / crate::DESCRIPTORS_MAX]),
         };
         let message = ToWorker::Connections(vec![handover; crate::DESCRIPTORS_MAX]);
         let mut bytes = Vec::new();
 
         encode(&message, &mut bytes);
 
-        assert!(bytes.len() <= crate::worker::MESSAGE_BYTES_MAX);
+        assert!(bytes.len() <= CHANNEL_BYTES_MAX);
         assert_eq!(decode::<ToWorker>(&bytes), Some(message));
+    }
+
+    #[test]
+    fn a_parked_connection_with_the_longest_state_fits_in_the_receive_buffer() {
+        let message = FromWorker::Park {
+            slot: u32::MAX,
+            state: vec![7; STATE_BYTES_MAX],
+        };
+        let mut bytes = Vec::new();
+
+        encode(&message, &mut bytes);
+
+        assert!(bytes.len() <= CHANNEL_BYTES_MAX);
+        assert_eq!(decode::<FromWorker>(&bytes), Some(message));
     }
 }

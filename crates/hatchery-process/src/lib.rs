@@ -12,6 +12,7 @@ mod identity;
 mod ledger;
 mod packets;
 mod parcel;
+mod parking;
 mod preload;
 mod readiness;
 mod ring;
@@ -20,7 +21,9 @@ mod tasks;
 mod values;
 mod worker;
 
-pub use channel::{FromWorker, Handover, Peer, ToWorker, decode, encode};
+pub use channel::{
+    CHANNEL_BYTES_MAX, FromWorker, Handover, Peer, STATE_BYTES_MAX, ToWorker, decode, encode,
+};
 pub use child::{Child, StartError, Starting, WaitError};
 pub use fork_server::{
     InitError, Program, StartMethod, begin, end, ensure_running, fork_server_pidfd, init,
@@ -32,6 +35,7 @@ pub use packets::{
     MESSAGE_BYTES_MAX, Outgoing, PacketQueue, PacketRecvError, PacketSendError, Packets,
 };
 pub use parcel::{Parcel, ParcelError, Passed, descriptor};
+pub use parking::ParkRefusal;
 pub use preload::{PreloadError, preload, preloaded};
 pub use readiness::wait_for_any;
 pub use ring::{

@@ -2,22 +2,29 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use hatchery_os::RecvError;
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::channel::{FromWorker, Handover, ToWorker, decode, encode};
+use crate::channel::{CHANNEL_BYTES_MAX, FromWorker, Handover, ToWorker, decode, encode};
 use crate::child::wait_readable;
 use crate::ledger::{LedgerEvent, LedgerWriter};
+use crate::parking::{ParkRefusal, try_park};
 
-/// Room for the longest message from the front end.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 2048;
+/// How long to wait before sending again what the kernel had no room for.
+const SEND_RETRY: Duration = Duration::from_millis(5);
 
 /// What a worker shares with the front end: the channel and the ledger.
 #[derive(Debug)]
 pub struct WorkerLink {
     channel: OwnedFd,
     ledger: LedgerWriter,
+    /// What messages are received into.
+    buffer: Mutex<Vec<u8>>,
+    /// The connection that a blocking handler has, by its number, until it has parked it.
+    in_hand: Mutex<Option<(u64, Claim)>>,
 }
 
 /// What came out of the channel.
@@ -52,7 +59,12 @@ impl WorkerLink {
     /// Joins the two halves of the link.
     #[must_use]
     pub fn new(channel: OwnedFd, ledger: LedgerWriter) -> Self {
-        Self { channel, ledger }
+        Self {
+            channel,
+            ledger,
+            buffer: Mutex::new(vec![0; CHANNEL_BYTES_MAX]),
+            in_hand: Mutex::default(),
+        }
     }
 
     /// Tells the front end something, once there is room for it; a front end that is gone is told
@@ -85,7 +97,7 @@ impl WorkerLink {
     ///
     /// See [`BatchError`].
     pub fn recv(&self) -> Result<Batch, BatchError> {
-        let mut buffer = [0; MESSAGE_BYTES_MAX];
+        let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut descriptors = Vec::new();
         let received = hatchery_os::recv(&self.channel, &mut buffer, &mut descriptors);
         let received = received.map_err(|error| match error {
@@ -117,10 +129,48 @@ impl WorkerLink {
         self.note(LedgerEvent::Finished(slot));
     }
 
+    /// Gives the connection with this number back, which a blocking handler has in hand.
+    ///
+    /// It waits for room in the channel.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ParkRefusal`], and the handler still has the connection.
+    pub fn park_in_hand(
+        &self,
+        id: u64,
+        socket: BorrowedFd<'_>,
+        state: &mut Vec<u8>,
+    ) -> Result<(), ParkRefusal> {
+        let mut in_hand = self.in_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        let claim = in_hand.as_mut().filter(|(held, _)| *held == id);
+        let (_, claim) = claim.ok_or(ParkRefusal::NotInHand)?;
+        loop {
+            match claim.try_park(socket, state) {
+                Err(ParkRefusal::Full) => self.wait_for_room().map_err(ParkRefusal::Os)?,
+                // The kernel does not tell when there are fewer.
+                Err(ParkRefusal::TooManyOnTheirWay) => std::thread::sleep(SEND_RETRY),
+                Ok(()) => {
+                    *in_hand = None;
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     fn note(&self, event: LedgerEvent) {
         if self.ledger.write(event) {
             self.tell(&FromWorker::Doorbell);
         }
+    }
+
+    /// Puts another connection into the handler's hands; what it had is finished, if not parked.
+    fn hold(&self, claim: Option<(u64, Claim)>) {
+        let mut in_hand = self.in_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        let finished = std::mem::replace(&mut *in_hand, claim);
+        drop(in_hand);
+        drop(finished);
     }
 
     fn take(&self, handovers: Vec<Handover>, descriptors: Vec<OwnedFd>) -> Batch {
@@ -155,6 +205,7 @@ pub struct Claim {
     link: &'static WorkerLink,
     slot: u32,
     claimed: bool,
+    parked: bool,
 }
 
 impl Claim {
@@ -165,6 +216,7 @@ impl Claim {
             link,
             slot,
             claimed: false,
+            parked: false,
         }
     }
 
@@ -186,11 +238,32 @@ impl Claim {
     pub fn is_unused(&self) -> bool {
         !self.claimed
     }
+
+    /// Gives the connection, whose socket this is, back to the front end, if there is room now.
+    ///
+    /// The caller closes its own copy without a word.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ParkRefusal`], and the connection is where it was.
+    pub fn try_park(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        state: &mut Vec<u8>,
+    ) -> Result<(), ParkRefusal> {
+        assert!(!self.parked, "a connection is parked once");
+        try_park(self.link, self.slot, socket, state)?;
+        self.parked = true;
+        Ok(())
+    }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.link.finish(self.slot);
+        // Once it is parked the slot may be another connection's.
+        if !self.parked {
+            self.link.finish(self.slot);
+        }
     }
 }
 
@@ -211,7 +284,9 @@ pub fn serve_blocking(
                 for (handover, socket) in connections {
                     let mut claim = Claim::new(link, handover.slot);
                     claim.note_use();
+                    link.hold(Some((handover.id, claim)));
                     handler(handover, socket);
+                    link.hold(None);
                 }
             }
             Ok(Batch::Drain) | Err(BatchError::Closed) => return Ok(()),

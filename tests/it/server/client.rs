@@ -86,6 +86,11 @@ impl Client {
             .write_all(format!("{line}\n").as_bytes());
     }
 
+    /// Sends a part of a line.
+    pub(super) fn begin(&self, part: &str) {
+        let _broken = self.stream.get_ref().write_all(part.as_bytes());
+    }
+
     /// Sends the end.
     pub(super) fn hang_up(&self) {
         let _broken = self.stream.get_ref().shutdown(Shutdown::Write);

@@ -15,6 +15,7 @@ mod listening;
 mod load;
 mod log;
 mod overload;
+mod parking;
 mod recycling;
 mod reloading;
 mod replacement;

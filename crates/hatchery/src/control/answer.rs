@@ -45,6 +45,8 @@ pub struct ServerStatus {
     pub connections: u64,
     /// How many accepted connections wait in the front end for their clients' first bytes.
     pub silent: usize,
+    /// How many connections their handlers have parked, to wait for more from their clients.
+    pub parked: usize,
     /// How many accepted connections wait for a worker with room.
     pub waiting: usize,
     /// How many connections were accepted so far; under direct dispatch, 0.

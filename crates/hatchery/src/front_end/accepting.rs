@@ -250,6 +250,8 @@ impl FrontEnd {
             listener,
             peer,
             deaths: 0,
+            state: None,
+            consumed: 0,
         }
     }
 }

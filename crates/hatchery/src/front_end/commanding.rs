@@ -221,6 +221,7 @@ impl FrontEnd {
             draining: count(Stage::Draining),
             connections: u64::from(self.roster.connections()),
             silent: self.newcomers.len(),
+            parked: self.parked.len(),
             waiting: self.queue.len(),
             accepted: self.connection,
             started: self.generation,

@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use hatchery_os::RecvError;
-use hatchery_process::{DESCRIPTORS_MAX, FromWorker, Handover, LedgerReader, ToWorker};
-use hatchery_process::{decode, encode};
+use hatchery_process::{
+    DESCRIPTORS_MAX, FromWorker, Handover, LedgerReader, Peer, ToWorker, decode, encode,
+};
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 
@@ -14,14 +15,20 @@ use super::roster::Seat;
 use super::staff::Epoch;
 use crate::watch::watch;
 
-/// Room for the longest message from a worker.
-const MESSAGE_BYTES_MAX: usize = 4096;
-
 /// Which worker: its seat, and how many workers were started before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WorkerKey {
     pub(crate) seat: Seat,
     pub(crate) generation: u32,
+}
+
+/// What the front end remembers of a connection that is in a worker's hands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) id: u64,
+    /// The serial number of the listener.
+    pub(crate) listener: u16,
+    pub(crate) peer: Peer,
 }
 
 /// One worker as the front end reaches it.
@@ -34,6 +41,8 @@ pub(crate) struct CrewMember {
     pub(crate) ledger: LedgerReader,
     /// Placed with it and not sent yet.
     pub(crate) outbox: Vec<u32>,
+    /// What was placed last in each slot.
+    origins: Vec<Option<Origin>>,
     pub(crate) process: Process,
     /// Why it could not be set up, as the rest of a sentence about it.
     pub(crate) complaint: Option<String>,
@@ -99,6 +108,7 @@ impl CrewMember {
             channel: watch(channel)?,
             ledger,
             outbox: Vec::new(),
+            origins: Vec::new(),
             process: Process::Asked,
             complaint: None,
             ready_by: None,
@@ -111,6 +121,21 @@ impl CrewMember {
             room: None,
             retire_after: 0,
         })
+    }
+
+    /// Remembers what was placed in a slot, and sends it with the next batch.
+    pub(crate) fn placed(&mut self, slot: u32, origin: Origin) {
+        self.outbox.push(slot);
+        let slot = slot as usize;
+        if self.origins.len() <= slot {
+            self.origins.resize(slot + 1, None);
+        }
+        self.origins[slot] = Some(origin);
+    }
+
+    /// What was placed last in a slot.
+    pub(crate) fn origin(&self, slot: u32) -> Option<Origin> {
+        *self.origins.get(slot as usize)?
     }
 
     /// The process id, once there is one.
@@ -132,16 +157,21 @@ impl CrewMember {
         }
     }
 
-    /// Reads the worker's next message; `None` if there is none yet.
+    /// Reads the worker's next message, with the descriptor of what it has parked; `None` if there
+    /// is none yet.
     ///
     /// # Errors
     ///
     /// Returns an error if the worker has closed its channel or says what cannot be read.
-    pub(crate) fn read(&self) -> io::Result<Option<FromWorker>> {
-        let mut buffer = [0; MESSAGE_BYTES_MAX];
-        match hatchery_os::recv(self.channel.get_ref(), &mut buffer, &mut Vec::new()) {
+    pub(crate) fn read(
+        &self,
+        buffer: &mut [u8],
+    ) -> io::Result<Option<(FromWorker, Option<OwnedFd>)>> {
+        let mut descriptors = Vec::new();
+        let channel = self.channel.get_ref();
+        match hatchery_os::recv(channel, buffer, &mut descriptors) {
             Ok(received) => decode(&buffer[..received.len])
-                .map(Some)
+                .map(|message| Some((message, descriptors.pop())))
                 .ok_or_else(|| io::ErrorKind::InvalidData.into()),
             Err(RecvError::Empty) => Ok(None),
             Err(error) => Err(io::Error::other(error)),

@@ -1,14 +1,14 @@
 //! Handing connections to workers, and hearing what became of them.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hatchery_process::{DESCRIPTORS_MAX, FromWorker, Handover, LedgerEvent, Peer};
+use hatchery_process::{DESCRIPTORS_MAX, FromWorker, Handover, LedgerEvent, Peer, STATE_BYTES_MAX};
 
 use super::complaints::Complaint;
-use super::crew::SendRefusal;
+use super::crew::{Origin, SendRefusal};
 use super::lease::LeaseError;
 use super::roster::{Placement, Seat, mix};
 use super::{Accepted, FrontEnd, SEND_RETRY};
@@ -20,14 +20,26 @@ const MESSAGES_PER_TURN: usize = 32;
 impl FrontEnd {
     /// Leases a connection to the worker that the roster picks; it is sent at the end of the turn.
     pub(super) fn place(&mut self, accepted: Accepted, now: Duration) -> Result<(), Accepted> {
-        let peer = peer_hash(&accepted);
+        let (peer, origin) = (peer_hash(&accepted), origin_of(&accepted));
         let placement = self.roster.place(accepted, peer, now)?;
+        self.placed(placement, origin);
+        Ok(())
+    }
+
+    /// As [`place`](Self::place), for a connection that was kept here.
+    pub(super) fn place_kept(&mut self, accepted: Accepted, now: Duration) -> Result<(), Accepted> {
+        let (peer, origin) = (peer_hash(&accepted), origin_of(&accepted));
+        let placement = self.roster.place_kept(accepted, peer, now)?;
+        self.placed(placement, origin);
+        Ok(())
+    }
+
+    fn placed(&mut self, placement: Placement, origin: Origin) {
         self.is_busy = true;
         self.retire_if_served(placement.seat);
         let member = self.member(placement.seat);
         let member = member.expect("the roster seats nobody but the crew");
-        member.outbox.push(placement.slot);
-        Ok(())
+        member.placed(placement.slot, origin);
     }
 
     /// Places those who wait, the longest first.
@@ -61,6 +73,7 @@ impl FrontEnd {
         if count == 0 {
             return false;
         }
+        let mut state_bytes = 0;
         let mut handovers = Vec::with_capacity(count);
         let mut sockets: Vec<BorrowedFd<'_>> = Vec::with_capacity(count);
         for &slot in &member.outbox[..count] {
@@ -71,14 +84,21 @@ impl FrontEnd {
                 self.condemn(seat, &LeaseError::NotOnItsWay(slot));
                 return false;
             };
+            state_bytes += accepted.state.as_ref().map_or(0, Vec::len);
+            if state_bytes > STATE_BYTES_MAX {
+                // One state alone is never too long.
+                break;
+            }
             handovers.push(Handover {
                 id: accepted.id,
                 slot,
                 listener: self.numbers[usize::from(accepted.listener)],
                 peer: accepted.peer,
+                state: accepted.state.clone(),
             });
             sockets.push(accepted.socket.as_fd());
         }
+        let count = handovers.len();
         match member.hand_over(handovers, &sockets) {
             Ok(()) => {
                 member.outbox.drain(..count);
@@ -111,8 +131,8 @@ impl FrontEnd {
             let Poll::Ready(Ok(mut guard)) = member.channel.poll_read_ready(context) else {
                 return;
             };
-            match member.read() {
-                Ok(Some(message)) => self.heard(seat, message, now),
+            match member.read(&mut self.inbox) {
+                Ok(Some((message, socket))) => self.heard(seat, message, socket, now),
                 Ok(None) => guard.clear_ready(),
                 Err(error) => {
                     // A worker that hung up is dead or as good as dead. Its exit tells which, and
@@ -131,16 +151,16 @@ impl FrontEnd {
     /// Takes in what a worker that is gone has left in its channel and its ledger.
     pub(super) fn hear_out(&mut self, seat: Seat, now: Duration) {
         while let Some(member) = self.crew[seat.0].as_ref()
-            && let Ok(Some(message)) = member.read()
+            && let Ok(Some((message, socket))) = member.read(&mut self.inbox)
         {
-            self.heard(seat, message, now);
+            self.heard(seat, message, socket, now);
         }
         if let Err(error) = self.read_ledger(seat, now) {
             tracing::error!(worker = seat.0, %error, "a worker that is gone had misreported");
         }
     }
 
-    fn heard(&mut self, seat: Seat, message: FromWorker, now: Duration) {
+    fn heard(&mut self, seat: Seat, message: FromWorker, socket: Option<OwnedFd>, now: Duration) {
         match message {
             FromWorker::Ready { room } => self.became_ready(seat, room, now),
             FromWorker::Failed(reason) => {
@@ -153,6 +173,9 @@ impl FrontEnd {
             }
             // The ledgers are read in every turn.
             FromWorker::Doorbell => {}
+            FromWorker::Park { slot, state } => {
+                self.take_parked_by(Placement { seat, slot }, socket, state, now);
+            }
             FromWorker::Nack(slots) => self.take_back(seat, &slots, now),
             other => tracing::warn!(worker = seat.0, "a worker said {other:?}"),
         }
@@ -198,7 +221,7 @@ impl FrontEnd {
         news
     }
 
-    fn read_ledger(&mut self, seat: Seat, now: Duration) -> Result<bool, Misreport> {
+    pub(super) fn read_ledger(&mut self, seat: Seat, now: Duration) -> Result<bool, Misreport> {
         let Some(member) = self.crew[seat.0].as_mut() else {
             return Ok(false);
         };
@@ -222,7 +245,7 @@ impl FrontEnd {
     }
 
     /// Kills a worker whose reports cannot be true.
-    fn condemn(&mut self, seat: Seat, error: &impl std::error::Error) {
+    pub(super) fn condemn(&mut self, seat: Seat, error: &impl std::error::Error) {
         tracing::error!(
             worker = seat.0,
             %error,
@@ -234,11 +257,19 @@ impl FrontEnd {
 
 /// What is wrong with a worker's ledger.
 #[derive(Debug, thiserror::Error)]
-enum Misreport {
+pub(super) enum Misreport {
     #[error(transparent)]
     Ledger(#[from] hatchery_process::LedgerError),
     #[error(transparent)]
     Lease(#[from] LeaseError),
+}
+
+fn origin_of(accepted: &Accepted) -> Origin {
+    Origin {
+        id: accepted.id,
+        listener: accepted.listener,
+        peer: accepted.peer,
+    }
 }
 
 /// The same number for every connection of one peer: of an address without its port.

@@ -44,7 +44,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use hatchery_process::Peer;
+use hatchery_process::{CHANNEL_BYTES_MAX, Peer};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Sleep;
@@ -79,6 +79,9 @@ const FORK_SERVER_RETRY: Duration = Duration::from_secs(1);
 /// How often the memory and the connections of workers are looked at, where that is asked for.
 const CHECK_UP: Duration = Duration::from_secs(1);
 
+/// What has failed if there is no epoll set.
+const UNWATCHED: &str = "connections cannot be watched";
+
 /// A connection that was accepted and that no worker has used.
 #[derive(Debug)]
 struct Accepted {
@@ -89,6 +92,10 @@ struct Accepted {
     peer: Peer,
     /// How many workers have died with it, and perhaps of it.
     deaths: u8,
+    /// What the handler that parked it has left; `None` if none has.
+    state: Option<Vec<u8>>,
+    /// How many bytes had been read from it when it was parked, if the kernel counts them.
+    consumed: u64,
 }
 
 /// What the server is doing.
@@ -123,9 +130,13 @@ struct FrontEnd {
     queue: WaitQueue<Accepted>,
     /// New connections whose clients have sent nothing, where that is waited for.
     newcomers: Watch,
+    /// Connections that handlers have parked.
+    parked: Watch,
     /// Whether connections that the front end keeps come before new ones in this turn.
     old_first: bool,
     crew: Vec<Option<CrewMember>>,
+    /// What messages of workers are received into.
+    inbox: Vec<u8>,
     staff: Staff,
     generation: u32,
     connection: u64,
@@ -191,7 +202,6 @@ impl FrontEnd {
         let control = ControlSocket::open(&plan, launch.control)?;
         let (events_sender, events) = unbounded_channel();
         let fork_server = hatchery_process::fork_server_pidfd()?;
-        let cannot_watch = Error::os("connections cannot be watched");
         Ok(Self {
             born: Instant::now(),
             phase: Phase::Serving,
@@ -204,9 +214,11 @@ impl FrontEnd {
             lingering: Arc::default(),
             roster: Roster::new(plan.server.dispatch, plan.server.max_connections.get()),
             queue: WaitQueue::new(plan.queue_len(), plan.server.queue_timeout),
-            newcomers: Watch::new().map_err(cannot_watch)?,
+            newcomers: Watch::new().map_err(Error::os(UNWATCHED))?,
+            parked: Watch::new().map_err(Error::os(UNWATCHED))?,
             old_first: false,
             crew: Vec::new(),
+            inbox: vec![0; CHANNEL_BYTES_MAX],
             staff: Staff::new(plan.count, plan.max_unavailable()),
             generation: 0,
             connection: 0,

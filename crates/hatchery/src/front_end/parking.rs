@@ -3,15 +3,32 @@
 //! None of them occupies a worker. One whose client sends something goes to whichever worker is
 //! free; until there is one, it stays where it is. They count among `max_connections`.
 
+use std::os::fd::OwnedFd;
 use std::task::Context;
 use std::time::Duration;
 
+use hatchery_process::Peer;
+
+use super::roster::Placement;
 use super::watching::has_spoken;
-use super::{Accepted, FrontEnd};
+use super::{Accepted, FrontEnd, Phase};
 use crate::config::Overload;
 
 /// How many connections are found in a turn, before others have theirs.
 const LOOKS_PER_TURN: usize = 4;
+
+/// A connection that waits for its client, as it goes from one program to another.
+#[derive(Debug)]
+pub(super) struct ParkedConnection {
+    pub(super) socket: OwnedFd,
+    /// Its number, as it is logged.
+    pub(super) id: u64,
+    /// The place of its listener among the addresses.
+    pub(super) listener: u16,
+    pub(super) peer: Peer,
+    /// What the handler that parked it has left; `None` if it has sent nothing yet.
+    pub(super) state: Option<Vec<u8>>,
+}
 
 impl FrontEnd {
     /// Accepts, and gives to workers what they have room for; true if there is more.
@@ -46,7 +63,149 @@ impl FrontEnd {
 
     /// Gives connections to workers whose clients have sent something.
     fn take_awake(&mut self, context: &mut Context<'_>, now: Duration) -> bool {
-        self.take_awake_newcomers(context, now)
+        let more = self.take_awake_newcomers(context, now);
+        self.take_awake_parked(context, now) || more
+    }
+
+    /// Places parked connections; one whose client has ended is closed without a handler.
+    fn take_awake_parked(&mut self, context: &mut Context<'_>, now: Duration) -> bool {
+        for _ in 0..LOOKS_PER_TURN {
+            if !self.roster.has_free_worker(now) {
+                return false;
+            }
+            let found = self.parked.look(context);
+            if found.is_empty() {
+                return false;
+            }
+            for key in found {
+                if !self.roster.has_free_worker(now) {
+                    return false;
+                }
+                if let Some(accepted) = self.parked.take(key) {
+                    self.wake(accepted, now);
+                }
+            }
+        }
+        true
+    }
+
+    fn wake(&mut self, accepted: Accepted, now: Duration) {
+        if !has_spoken(&accepted) {
+            self.roster.let_go();
+        } else if let Err(accepted) = self.place_kept(accepted, now) {
+            self.roster.let_go();
+            self.queue.push_anyway(accepted, now);
+        }
+    }
+
+    /// Takes over a connection that a worker has parked.
+    pub(super) fn take_parked_by(
+        &mut self,
+        placement: Placement,
+        socket: Option<OwnedFd>,
+        state: Vec<u8>,
+        now: Duration,
+    ) {
+        // What it did with the connection before is in its ledger.
+        if let Err(error) = self.read_ledger(placement.seat, now) {
+            self.condemn(placement.seat, &error);
+            return;
+        }
+        // The lease ends, if there still is one: the worker's own descriptor is here.
+        let _lease = match self.roster.parked(placement, now) {
+            Ok(lease) => lease,
+            Err(error) => return self.condemn(placement.seat, &error),
+        };
+        let member = self.member(placement.seat);
+        let origin = member.and_then(|member| member.origin(placement.slot));
+        let origin = origin.expect("what a worker holds was placed with it");
+        self.is_busy = true;
+        let Some(socket) = socket else {
+            tracing::error!(connection = origin.id, peer = %origin.peer,
+                "a parked connection is lost: there was no descriptor for it");
+            return self.roster.let_go();
+        };
+        self.park(
+            Accepted {
+                consumed: hatchery_os::bytes_consumed(&socket).unwrap_or(0),
+                socket,
+                id: origin.id,
+                listener: origin.listener,
+                peer: origin.peer,
+                deaths: 0,
+                state: Some(state),
+            },
+            now,
+        );
+    }
+
+    /// Keeps a connection, which the roster counts as kept, until its client sends something.
+    fn park(&mut self, accepted: Accepted, now: Duration) {
+        let is_serving = self.phase == Phase::Serving;
+        let unwatched = match is_serving {
+            true => self.parked.add(accepted, now),
+            false => Err(accepted),
+        };
+        if let Err(accepted) = unwatched {
+            self.roster.let_go();
+            // A server that stops closes whoever has nothing to say.
+            if is_serving || has_spoken(&accepted) {
+                self.queue.push_anyway(accepted, now);
+            }
+        }
+    }
+
+    /// Takes all connections that wait here for their clients, for another program to go on with.
+    ///
+    /// Each has the place of its listener among the addresses.
+    #[expect(dead_code, reason = "for a program that another takes over from")]
+    pub(super) fn take_parked(&mut self) -> Vec<ParkedConnection> {
+        let mut all = self.newcomers.take_all();
+        all.extend(self.parked.take_all());
+        let numbers = &self.numbers;
+        let roster = &mut self.roster;
+        let taken = all.into_iter().map(|accepted| {
+            roster.let_go();
+            ParkedConnection {
+                listener: numbers[usize::from(accepted.listener)],
+                socket: accepted.socket,
+                id: accepted.id,
+                peer: accepted.peer,
+                state: accepted.state,
+            }
+        });
+        taken.collect()
+    }
+
+    /// Lets connections wait here that another program has taken out of its own front end.
+    ///
+    /// One whose listener this program does not have counts among those of the first.
+    #[expect(dead_code, reason = "for a program that takes over from another")]
+    pub(super) fn give_parked(&mut self, parked: Vec<ParkedConnection>, now: Duration) {
+        for connection in parked {
+            let serial = self
+                .numbers
+                .iter()
+                .position(|&it| it == connection.listener);
+            let serial = serial.and_then(|serial| u16::try_from(serial).ok());
+            // Handlers that block need it to; those of the other program may have differed.
+            let is_blocking = self.plan.body.is_blocking;
+            let _as_it_was = rustix::io::ioctl_fionbio(&connection.socket, !is_blocking);
+            self.connection = self.connection.max(connection.id);
+            self.roster.keep();
+            self.park(
+                Accepted {
+                    consumed: hatchery_os::bytes_consumed(&connection.socket).unwrap_or(0),
+                    socket: connection.socket,
+                    id: connection.id,
+                    listener: serial.unwrap_or(0),
+                    peer: connection.peer,
+                    deaths: 0,
+                    state: connection.state,
+                },
+                now,
+            );
+        }
     }
 
     fn take_awake_newcomers(&mut self, context: &mut Context<'_>, now: Duration) -> bool {
@@ -88,11 +247,26 @@ impl FrontEnd {
                 self.roster.let_go();
             }
         }
+        if let Some(timeout) = self.park_timeout() {
+            while let Some(accepted) = self.parked.take_silent(timeout, now) {
+                tracing::debug!(connection = accepted.id, peer = %accepted.peer, "closed: parked for too long");
+                self.roster.let_go();
+            }
+        }
     }
 
     /// When a client may have been silent for too long.
     pub(super) fn next_silence(&self) -> Option<Duration> {
-        self.newcomers.next_expiry(self.first_byte_timeout()?)
+        let first_byte = self.first_byte_timeout();
+        let first_byte = first_byte.and_then(|timeout| self.newcomers.next_expiry(timeout));
+        let parked = self.park_timeout();
+        let parked = parked.and_then(|timeout| self.parked.next_expiry(timeout));
+        first_byte.into_iter().chain(parked).min()
+    }
+
+    fn park_timeout(&self) -> Option<Duration> {
+        let timeout = self.plan.server.park_timeout;
+        (!timeout.is_zero()).then_some(timeout)
     }
 
     fn first_byte_timeout(&self) -> Option<Duration> {
@@ -102,7 +276,9 @@ impl FrontEnd {
 
     /// Closes connections with nothing to say, and lets the others wait for a worker.
     pub(super) fn release_kept(&mut self, now: Duration) {
-        for accepted in self.newcomers.take_all() {
+        let mut all = self.newcomers.take_all();
+        all.extend(self.parked.take_all());
+        for accepted in all {
             self.roster.let_go();
             if has_spoken(&accepted) {
                 self.queue.push_anyway(accepted, now);

@@ -186,6 +186,40 @@ impl<C> Roster<C> {
         self.give(connection, peer, now)
     }
 
+    /// As [`place`](Self::place), for a connection that the front end kept: it counts already.
+    ///
+    /// # Errors
+    ///
+    /// Gives the connection back if no worker is free; it is still kept.
+    pub(crate) fn place_kept(
+        &mut self,
+        connection: C,
+        peer: u64,
+        now: Duration,
+    ) -> Result<Placement, C> {
+        let placement = self.give(connection, peer, now)?;
+        self.let_go();
+        Ok(placement)
+    }
+
+    /// Notes that a worker has given a connection back, which the front end keeps from now on.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`LeaseError`] if the worker does not have that connection.
+    pub(crate) fn parked(
+        &mut self,
+        placement: Placement,
+        now: Duration,
+    ) -> Result<Option<C>, LeaseError> {
+        let is_seated = self.seated(placement.seat).is_some();
+        let lease = self.finished(placement, now)?;
+        if is_seated {
+            self.keep();
+        }
+        Ok(lease)
+    }
+
     /// Counts a connection that the front end keeps.
     pub(crate) fn keep(&mut self) {
         self.kept += 1;
@@ -377,6 +411,12 @@ impl<C> Roster<C> {
     /// The connections of all workers.
     pub(crate) fn connections(&self) -> u32 {
         self.connections
+    }
+
+    /// How many connections the front end keeps.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> u32 {
+        self.kept
     }
 
     fn seated(&self, seat: Seat) -> Option<&Member<C>> {

@@ -334,7 +334,7 @@ impl FrontEnd {
 ///
 /// A Unix socket cannot be asked; there a worker says so before it reads.
 fn was_read(accepted: &Accepted) -> bool {
-    hatchery_os::bytes_consumed(&accepted.socket).is_ok_and(|bytes| bytes > 0)
+    hatchery_os::bytes_consumed(&accepted.socket).is_ok_and(|bytes| bytes > accepted.consumed)
 }
 
 /// How a worker came to be gone.

@@ -28,6 +28,15 @@ pub trait FromSocket: Sized {
 
     /// Makes one of a connected socket in blocking mode.
     fn from_socket(socket: OwnedFd, info: ConnectionInfo) -> Self;
+
+    /// Makes one of a connected socket that may have been
+    /// [parked](crate::BlockingConnection::park), with what its handler has left then.
+    ///
+    /// A type that does not park has no use for it, and need not write it.
+    fn from_parked(socket: OwnedFd, info: ConnectionInfo, state: Option<Vec<u8>>) -> Self {
+        let _nobody_parked_it = state;
+        Self::from_socket(socket, info)
+    }
 }
 
 impl FromSocket for TcpStream {

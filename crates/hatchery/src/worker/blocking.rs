@@ -19,6 +19,8 @@ pub struct BlockingConnection {
     /// A Unix socket is read and written by the same system calls.
     stream: TcpStream,
     info: ConnectionInfo,
+    /// What the handler that parked it has left.
+    pub(super) state: Option<Vec<u8>>,
 }
 
 impl Deref for BlockingConnection {
@@ -76,6 +78,14 @@ impl FromSocket for BlockingConnection {
         Self {
             stream: socket.into(),
             info,
+            state: None,
+        }
+    }
+
+    fn from_parked(socket: OwnedFd, info: ConnectionInfo, state: Option<Vec<u8>>) -> Self {
+        Self {
+            state,
+            ..Self::from_socket(socket, info)
         }
     }
 }
@@ -88,8 +98,8 @@ where
 {
     context.tell_ready();
     hatchery_process::serve_blocking(&context.link, |handover, socket| {
-        let info = ConnectionInfo::from(handover);
-        let connection = S::from_socket(socket, info);
+        let info = ConnectionInfo::from(&handover);
+        let connection = S::from_parked(socket, info, handover.state);
         let (id, peer) = (info.id, info.peer);
         match catch_unwind(AssertUnwindSafe(|| handler(connection))) {
             Ok(Ok(())) => {}

@@ -57,8 +57,8 @@ impl ConnectionInfo {
     }
 }
 
-impl From<Handover> for ConnectionInfo {
-    fn from(handover: Handover) -> Self {
+impl From<&Handover> for ConnectionInfo {
+    fn from(handover: &Handover) -> Self {
         Self {
             id: handover.id,
             listener: handover.listener,
@@ -76,9 +76,11 @@ impl From<Handover> for ConnectionInfo {
 /// if this worker dies before, the connection goes to another worker, unharmed.
 #[derive(Debug)]
 pub struct Connection {
-    stream: Stream,
-    guard: ConnectionGuard,
+    pub(super) stream: Stream,
+    pub(super) guard: ConnectionGuard,
     info: ConnectionInfo,
+    /// What the handler that parked it has left.
+    pub(super) state: Option<Vec<u8>>,
 }
 
 /// Keeps a connection counted among those of its worker, until it is dropped.
@@ -87,8 +89,8 @@ pub struct Connection {
 /// in use, so that the worker is given no more than it may have at once.
 #[derive(Debug)]
 pub struct ConnectionGuard {
-    context: &'static Context,
-    claim: Option<Claim>,
+    pub(super) context: &'static Context,
+    pub(super) claim: Option<Claim>,
 }
 
 impl ConnectionGuard {
@@ -125,7 +127,14 @@ impl Connection {
             stream: Stream::new(socket),
             guard,
             info,
+            state: None,
         }
+    }
+
+    /// The same connection, with what the handler that parked it has left.
+    pub(super) fn with_state(mut self, state: Option<Vec<u8>>) -> Self {
+        self.state = state;
+        self
     }
 
     /// Reads some bytes; 0 means that the peer will send no more.

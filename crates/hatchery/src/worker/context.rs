@@ -33,6 +33,11 @@ pub fn retire_worker() -> bool {
     worker.is_some()
 }
 
+/// The worker that this process is, if it is one.
+pub(super) fn current() -> Option<&'static Context> {
+    CURRENT.get().copied()
+}
+
 /// One worker: there is one in a process, and it is never dropped.
 #[derive(Debug)]
 pub(crate) struct Context {

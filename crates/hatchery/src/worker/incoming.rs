@@ -260,7 +260,8 @@ impl Receiver {
                 let connections = connections.into_iter().map(|(handover, socket)| {
                     let claim = Claim::new(&self.context.link, handover.slot);
                     let guard = ConnectionGuard::new(self.context, Some(claim));
-                    Connection::new(socket, guard, ConnectionInfo::from(handover))
+                    let info = ConnectionInfo::from(&handover);
+                    Connection::new(socket, guard, info).with_state(handover.state)
                 });
                 let mut state = self.lock();
                 state.arrived.extend(connections);

@@ -9,6 +9,7 @@ mod connection;
 mod context;
 mod direct;
 mod incoming;
+mod parking;
 mod start;
 mod stream;
 
@@ -22,6 +23,7 @@ pub use self::blocking::BlockingConnection;
 pub use self::connection::{Connection, ConnectionGuard, ConnectionInfo};
 pub use self::context::retire_worker;
 pub use self::incoming::{Incoming, Worker};
+pub use self::parking::{ParkError, ParkFailure};
 
 pub(crate) use self::start::{WorkerStart, start_hook, state_installer};
 

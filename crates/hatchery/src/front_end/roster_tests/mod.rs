@@ -41,6 +41,14 @@ enum Op {
         worker: usize,
         which: usize,
     },
+    Park {
+        worker: usize,
+        which: usize,
+    },
+    Wake {
+        which: usize,
+        is_over: bool,
+    },
     SendBack {
         worker: usize,
         count: usize,
@@ -99,6 +107,10 @@ fn any_op() -> impl Strategy<Value = Op> {
         }),
         8 => one.clone().prop_map(|(worker, which)| Op::Claim { worker, which }),
         10 => one.prop_map(|(worker, which)| Op::Finish { worker, which }),
+        6 => (worker.clone(), which.clone())
+            .prop_map(|(worker, which)| Op::Park { worker, which }),
+        6 => (which.clone(), any::<bool>())
+            .prop_map(|(which, is_over)| Op::Wake { which, is_over }),
         3 => (worker.clone(), 1..6_usize)
             .prop_map(|(worker, count)| Op::SendBack { worker, count }),
         2 => Just(Op::Release),

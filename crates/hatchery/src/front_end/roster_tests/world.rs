@@ -119,6 +119,8 @@ pub(super) struct World {
     /// The most workers there ever were at once.
     seats: usize,
     waiting: VecDeque<Connection>,
+    /// Those that workers have parked, which the front end keeps.
+    parked: Vec<Connection>,
     /// Those that the roster no longer keeps, because they were used, released or finished.
     ended: Vec<Connection>,
     born: usize,
@@ -137,6 +139,7 @@ impl World {
             workers: BTreeMap::new(),
             seats: 0,
             waiting: VecDeque::new(),
+            parked: Vec::new(),
             ended: Vec::new(),
             born: 0,
             now: Duration::ZERO,
@@ -165,6 +168,8 @@ impl World {
             Op::Finish { worker, which } => {
                 self.with(worker, |world, seat| world.finish(seat, which));
             }
+            Op::Park { worker, which } => self.with(worker, |world, seat| world.park(seat, which)),
+            Op::Wake { which, is_over } => self.wake(which, is_over),
             Op::SendBack { worker, count } => {
                 self.with(worker, |world, seat| world.send_back(seat, count));
             }
@@ -315,6 +320,53 @@ impl World {
         self.end(lease, held);
     }
 
+    /// Has a worker give back what it has taken, used or not; its lease ends, and it is kept.
+    fn park(&mut self, seat: usize, which: usize) {
+        let now = self.now;
+        let worker = self.worker(seat);
+        let taken = worker.slots(|slot, _| worker.has_taken(slot));
+        let Some(slot) = pick(&taken, which) else {
+            return;
+        };
+        worker.progress = now;
+        worker.capacity = (worker.capacity + 1).min(worker.room);
+        let held = worker.held.remove(&slot).unwrap();
+        let lease = self.roster.parked(at(seat, slot), now).unwrap();
+        let expected = (held.state == Use::Leased).then_some(held.id);
+        assert_eq!(lease.as_ref().map(|lease| lease.id), expected);
+        let ended = self.ended.iter().position(|ended| ended.id == held.id);
+        // Its own descriptor comes from the worker; what the front end had of it is gone.
+        let connection = lease.or_else(|| Some(self.ended.swap_remove(ended?)));
+        self.parked.push(connection.unwrap());
+    }
+
+    /// Has a parked connection's client end, or say something: then any free worker gets it.
+    fn wake(&mut self, which: usize, is_over: bool) {
+        if self.parked.is_empty() {
+            return;
+        }
+        let place = which % self.parked.len();
+        let connection = self.parked.swap_remove(place);
+        if is_over {
+            self.roster.let_go();
+            self.ended.push(connection);
+            return;
+        }
+        let Connection { id, peer } = connection;
+        let free = self.free_whoever_counts();
+        match self.roster.place_kept(connection, peer, self.now) {
+            Err(connection) => {
+                assert!(free.is_empty(), "{free:?} had credit");
+                self.parked.push(connection);
+            }
+            Ok(Placement { seat, slot }) => {
+                assert!(free.contains(&seat.0), "{seat:?} had no credit");
+                self.check_choice(seat.0, &free, peer);
+                self.placed(id, seat.0, slot);
+            }
+        }
+    }
+
     /// Takes over the lease of what was `held`, if there should be one.
     fn end(&mut self, lease: Option<Connection>, held: Held) {
         let expected = (held.state == Use::Leased).then_some(held.id);
@@ -448,9 +500,18 @@ impl World {
 
     /// The seats of workers that may be given a connection.
     fn free(&self) -> Vec<usize> {
-        if self.load() >= self.limits.in_all {
+        if self.load() + self.kept() >= self.limits.in_all {
             return Vec::new();
         }
+        self.free_whoever_counts()
+    }
+
+    fn kept(&self) -> u32 {
+        u32::try_from(self.parked.len()).unwrap()
+    }
+
+    /// The seats of workers that may be given a connection which counts already.
+    fn free_whoever_counts(&self) -> Vec<usize> {
         let free = self.workers.iter().filter(|(_, worker)| worker.is_free());
         let free: Vec<usize> = free.map(|(&seat, _)| seat).collect();
         if self.dispatch == Dispatch::LeastLoaded && self.is_better_waited_for(&free) {
@@ -502,8 +563,11 @@ impl World {
     /// Checks what must be true after every event.
     pub(super) fn check(&self) {
         assert_eq!(self.roster.connections(), self.load());
-        assert!(self.load() <= self.limits.in_all);
+        assert_eq!(self.roster.kept(), self.kept());
+        assert!(self.load() + self.kept() <= self.limits.in_all);
         assert_eq!(self.roster.has_credit(self.now), !self.free().is_empty());
+        let is_any_free = !self.free_whoever_counts().is_empty();
+        assert_eq!(self.roster.has_free_worker(self.now), is_any_free);
         let unused: u32 = self.workers.values().map(Worker::unused).sum();
         assert_eq!(self.roster.has_leases(), unused > 0);
         for seat in 0..=self.seats {
@@ -528,7 +592,7 @@ impl World {
     /// Checks that each connection is in one place, and each lease where the model has it.
     fn take_census(&self) {
         let mut places = vec![0; self.born];
-        for connection in self.waiting.iter().chain(&self.ended) {
+        for connection in self.waiting.iter().chain(&self.ended).chain(&self.parked) {
             places[connection.id] += 1;
         }
         for seat in 0..=self.seats {
