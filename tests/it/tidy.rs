@@ -42,7 +42,7 @@ const UNFINISHED: [&str; 4] = [
 const SLEEPS: [&str; 3] = [
     concat!("thread::", "sleep"),
     concat!("time::", "sleep"),
-    concat!("park_", "timeout"),
+    concat!("thread::", "park_timeout"),
 ];
 
 /// The folders in which each file is a program of its own.

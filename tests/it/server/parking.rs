@@ -36,12 +36,18 @@ struct Answer {
 impl Parking {
     #[track_caller]
     fn new(body: &str, settings: &str) -> Self {
+        Self::with(body, settings, |_| ())
+    }
+
+    #[track_caller]
+    fn with(body: &str, settings: &str, set_up: impl FnOnce(&mut Setup)) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let mut setup: Setup = fixture!("parking");
         setup.args(body);
         configure(&mut setup, "server.bind=127.0.0.1:0 workers.count=2");
         configure(&mut setup, settings);
         setup.env("HATCHERY_CONTROL_SOCKET", folder.path().join("ctl"));
+        set_up(&mut setup);
         Self {
             server: Server::start(&setup),
             folder,
@@ -466,4 +472,20 @@ fn the_front_end_has_no_descriptor_of_a_connection_that_is_over() {
     clients.iter_mut().for_each(Client::close);
 
     eventually(Deadline::usual(), "all are closed", || open() <= before);
+}
+
+#[test]
+fn what_is_parked_while_there_is_no_descriptor_left_waits_and_is_not_lost() {
+    let limit = |setup: &mut Setup| {
+        setup.limit("nofile", 100);
+    };
+    let parking = Parking::with("async", "", limit);
+    let mut clients = parking.server.clients(110);
+
+    for number in 1..4 {
+        clients.iter().for_each(|client| client.say("hello"));
+        for client in &mut clients {
+            assert_eq!(hear(client).number, number);
+        }
+    }
 }

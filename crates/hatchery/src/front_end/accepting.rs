@@ -205,7 +205,7 @@ impl FrontEnd {
     /// Frees descriptors that are held only in case a worker dies, then waits a little.
     ///
     /// The connection that found no room stays in the kernel's queue.
-    fn make_room(&mut self, error: &io::Error, now: Duration) {
+    pub(super) fn make_room(&mut self, error: &io::Error, now: Duration) {
         let released = self.roster.release_received();
         let why = Complaint::FrontEndFull;
         if self.complaints.note(why, 1, now) {
@@ -244,6 +244,7 @@ impl FrontEnd {
     /// Counts a connection that was just accepted.
     fn welcome(&mut self, listener: u16, socket: OwnedFd, peer: Peer) -> Accepted {
         self.connection += 1;
+        self.room.note(&socket);
         Accepted {
             socket,
             id: self.connection,

@@ -128,6 +128,12 @@ impl FrontEnd {
             let Some(member) = self.crew[seat.0].as_ref() else {
                 return;
             };
+            if member.channel.poll_read_ready(context).is_pending() || !self.has_room_for_one(now) {
+                return;
+            }
+            let Some(member) = self.crew[seat.0].as_ref() else {
+                return;
+            };
             let Poll::Ready(Ok(mut guard)) = member.channel.poll_read_ready(context) else {
                 return;
             };
@@ -150,9 +156,14 @@ impl FrontEnd {
 
     /// Takes in what a worker that is gone has left in its channel and its ledger.
     pub(super) fn hear_out(&mut self, seat: Seat, now: Duration) {
-        while let Some(member) = self.crew[seat.0].as_ref()
-            && let Ok(Some((message, socket))) = member.read(&mut self.inbox)
-        {
+        loop {
+            // Now or never: what has no room is lost.
+            let _room = self.has_room_for_one(now);
+            let member = self.crew[seat.0].as_ref();
+            let Some(Ok(Some((message, socket)))) = member.map(|it| it.read(&mut self.inbox))
+            else {
+                break;
+            };
             self.heard(seat, message, socket, now);
         }
         if let Err(error) = self.read_ledger(seat, now) {

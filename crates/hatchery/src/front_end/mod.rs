@@ -13,6 +13,7 @@ mod child;
 mod commanding;
 mod complaints;
 mod crew;
+mod descriptors;
 mod ending;
 mod handing;
 mod idle;
@@ -53,6 +54,7 @@ use self::child::ChildEvent;
 use self::commanding::ControlSocket;
 use self::complaints::Complaints;
 use self::crew::CrewMember;
+use self::descriptors::Room;
 use self::listener::BindOptions;
 use self::queue::WaitQueue;
 use self::reloading::Reload;
@@ -123,6 +125,7 @@ struct FrontEnd {
     /// Which of them comes first in this turn.
     first_listener: usize,
     pause: accepting::Pause,
+    room: Room,
     complaints: Complaints,
     /// Held by every rejected client that is still being told so.
     lingering: Arc<()>,
@@ -210,6 +213,7 @@ impl FrontEnd {
             numbers,
             first_listener: 0,
             pause: accepting::Pause::default(),
+            room: Room::new(),
             complaints: Complaints::default(),
             lingering: Arc::default(),
             roster: Roster::new(plan.server.dispatch, plan.server.max_connections.get()),

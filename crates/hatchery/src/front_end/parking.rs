@@ -125,6 +125,7 @@ impl FrontEnd {
                 "a parked connection is lost: there was no descriptor for it");
             return self.roster.let_go();
         };
+        self.room.note(&socket);
         self.park(
             Accepted {
                 consumed: hatchery_os::bytes_consumed(&socket).unwrap_or(0),
@@ -137,6 +138,15 @@ impl FrontEnd {
             },
             now,
         );
+    }
+
+    /// Whether a worker's message may be read, which may bring a connection; makes room if need be.
+    pub(super) fn has_room_for_one(&mut self, now: Duration) -> bool {
+        let Err(error) = self.room.check(&self.fork_server) else {
+            return true;
+        };
+        self.make_room(&error, now);
+        self.room.check(&self.fork_server).is_ok()
     }
 
     /// Keeps a connection, which the roster counts as kept, until its client sends something.

@@ -1,5 +1,6 @@
 //! The roster, over random histories and in what each way of dispatching promises.
 
+mod worker;
 mod world;
 
 use std::time::Duration;

@@ -6,13 +6,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::worker::{Held, Use, Worker};
 use super::{Lie, Op};
 use crate::config::Dispatch;
 use crate::front_end::lease::LeaseError;
 use crate::front_end::roster::{Placement, Roster, Seat, Stage, WINDOW};
-
-/// The age at which what a worker was sent and has not taken shows that it is stuck.
-const STALLED_AFTER: Duration = Duration::from_millis(20);
 
 /// The most workers of a case: few, so that peers and seats meet often.
 pub(super) const WORKERS_MAX: usize = 5;
@@ -31,82 +29,6 @@ pub(super) struct Limits {
 struct Connection {
     id: usize,
     peer: u64,
-}
-
-/// What a worker does with a connection that it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Use {
-    Leased,
-    Released,
-    Used,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    id: usize,
-    state: Use,
-}
-
-/// What is true of a worker.
-#[derive(Debug)]
-struct Worker {
-    stage: Stage,
-    room: u32,
-    capacity: u32,
-    held: BTreeMap<u32, Held>,
-    on_the_way: VecDeque<u32>,
-    taken: u32,
-    taken_untold: u32,
-    served: u32,
-    progress: Duration,
-}
-
-impl Worker {
-    fn starting(limit: u32) -> Self {
-        Self {
-            stage: Stage::Starting,
-            room: limit,
-            capacity: limit,
-            held: BTreeMap::new(),
-            on_the_way: VecDeque::new(),
-            taken: 0,
-            taken_untold: 0,
-            served: 0,
-            progress: Duration::ZERO,
-        }
-    }
-
-    fn load(&self) -> u32 {
-        u32::try_from(self.held.len()).unwrap()
-    }
-
-    /// What the front end believes to be on its way.
-    fn in_flight(&self) -> u32 {
-        u32::try_from(self.on_the_way.len()).unwrap() + self.taken_untold
-    }
-
-    fn is_free(&self) -> bool {
-        self.stage == Stage::Ready && self.load() < self.capacity && self.in_flight() < WINDOW
-    }
-
-    fn is_stalled(&self, now: Duration) -> bool {
-        self.in_flight() > 0 && now - self.progress >= STALLED_AFTER
-    }
-
-    fn slots(&self, is_wanted: impl Fn(u32, Held) -> bool) -> Vec<u32> {
-        let held = self.held.iter();
-        let held = held.filter(|&(&slot, &held)| is_wanted(slot, held));
-        held.map(|(&slot, _)| slot).collect()
-    }
-
-    fn has_taken(&self, slot: u32) -> bool {
-        !self.on_the_way.contains(&slot)
-    }
-
-    fn unused(&self) -> u32 {
-        let leased = |held: &&Held| held.state == Use::Leased;
-        u32::try_from(self.held.values().filter(leased).count()).unwrap()
-    }
 }
 
 /// The roster, and what is true of everything around it.

@@ -1,0 +1,47 @@
+//! Whether this process has room for a descriptor that a worker sends.
+//!
+//! What arrives without room is lost, and nobody has another copy of a parked connection. So once
+//! the table may be nearly full, it is asked before a message is read; one that has no room waits
+//! in its channel, and its sender with it.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::process::{Resource, getrlimit};
+
+/// How full the table may be.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// The first number that no descriptor can have.
+    limit: u64,
+    /// The highest number that a connection ever had: the kernel gives the lowest that is free.
+    highest: RawFd,
+}
+
+impl Room {
+    pub(super) fn new() -> Self {
+        Self {
+            limit: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
+            highest: 0,
+        }
+    }
+
+    /// Notes the number of a descriptor that has come.
+    pub(super) fn note(&mut self, descriptor: &impl AsRawFd) {
+        self.highest = self.highest.max(descriptor.as_raw_fd());
+    }
+
+    /// Checks that there is room for one more, if that is in doubt; `any` is any descriptor.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `fcntl(2)`: `EMFILE` if there is none.
+    pub(super) fn check(&self, any: impl AsFd) -> io::Result<()> {
+        let highest = u64::try_from(self.highest).unwrap_or(0);
+        if highest < self.limit / 2 {
+            return Ok(());
+        }
+        Ok(fcntl_dupfd_cloexec(any, 0).map(drop)?)
+    }
+}
