@@ -51,6 +51,12 @@ pub(crate) struct EchoArgs {
     /// What happens to a connection that no worker has room for: wait, reject or reset
     #[arg(long, value_name = "POLICY")]
     overload: Option<String>,
+    /// Give connections to workers only once their clients have sent something
+    #[arg(long)]
+    wait_for_data: bool,
+    /// Park connections after each request, so that any worker answers the next
+    #[arg(long)]
+    park: bool,
     /// The socket file through which `hatchery ctl` controls it
     #[arg(long, value_name = "PATH")]
     control: Option<String>,
@@ -91,20 +97,36 @@ async fn serve(args: &EchoArgs) -> hatchery::Result<()> {
     if args.until_stdin_ends {
         server.shutdown(stdin_ended());
     }
+    if args.park {
+        return server.serve(echo_and_park).await;
+    }
     server.serve(echo).await
 }
 
 /// Answers one connection.
 async fn echo(mut connection: Connection) -> HandlerResult {
-    loop {
-        match poll_fn(|task| poll_exchange(&mut connection, task)).await {
-            Ok(Exchange::Done) => {}
-            Ok(Exchange::Unsent(rest)) => connection.write_all(&rest).await?,
-            Ok(Exchange::End) => return Ok(()),
-            // The client is gone, which is its right.
-            Err(error) if is_hang_up(error.kind()) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
+    while echo_once(&mut connection).await? {}
+    Ok(())
+}
+
+/// Answers what has come of one connection, and parks it.
+async fn echo_and_park(mut connection: Connection) -> HandlerResult {
+    if echo_once(&mut connection).await? {
+        // Nothing was read that was not answered.
+        connection.park(Vec::new()).await?;
+    }
+    Ok(())
+}
+
+/// Answers what comes next; false if the client is gone.
+async fn echo_once(connection: &mut Connection) -> io::Result<bool> {
+    match poll_fn(|task| poll_exchange(connection, task)).await {
+        Ok(Exchange::Done) => Ok(true),
+        Ok(Exchange::Unsent(rest)) => connection.write_all(&rest).await.map(|()| true),
+        Ok(Exchange::End) => Ok(false),
+        // That is its right.
+        Err(error) if is_hang_up(error.kind()) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -194,6 +216,9 @@ impl EchoArgs {
             ("--overload", "server.overload", &self.overload),
             ("--control", "control.socket", &self.control),
         ];
+        if self.wait_for_data {
+            loader.flag("--wait-for-data", "server.wait_for_data", "true");
+        }
         for (flag, key, value) in flags {
             if let Some(value) = value {
                 loader.flag(flag, key, value);

@@ -6,10 +6,10 @@ use serde_json::Value;
 use crate::support::{Deadline, Fixture, Process, fixture};
 
 /// Starts the echo server, and returns it with its address.
-fn echo(dispatch: &str) -> (Fixture, String) {
+fn echo(options: &str) -> (Fixture, String) {
     let mut setup = fixture!("hatchery-command");
-    setup.args("echo --workers 2 --listen 127.0.0.1:0 --dispatch");
-    let mut server = setup.args(dispatch).start();
+    setup.args("echo --workers 2 --listen 127.0.0.1:0");
+    let mut server = setup.args(options).start();
     let ready = server.line_of("ready");
     let address = ready.split(' ').next();
     let address = address.and_then(|word| word.strip_prefix("addresses="));
@@ -50,8 +50,12 @@ fn assert_no_failure(result: &Value, load: &str) {
 
 #[test]
 fn every_kind_of_load_is_served_without_a_failure() {
-    for dispatch in ["least-loaded", "direct"] {
-        let (mut server, address) = echo(dispatch);
+    for options in [
+        "--dispatch least-loaded",
+        "--dispatch direct",
+        "--park --wait-for-data",
+    ] {
+        let (mut server, address) = echo(options);
         for load in [
             "--connections 16",
             "--connections 16 --churn",
@@ -74,7 +78,7 @@ fn every_kind_of_load_is_served_without_a_failure() {
 
 #[test]
 fn a_server_that_is_not_there_is_refused_connections_and_exit_code_1() {
-    let (server, address) = echo("least-loaded");
+    let (server, address) = echo("--dispatch least-loaded");
     drop(server);
 
     let arguments = format!("bench --connect {address} --duration 100ms");

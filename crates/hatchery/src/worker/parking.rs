@@ -133,6 +133,25 @@ impl Connection {
     /// # Cancel safety
     ///
     /// Not cancel-safe: a cancelled call has closed the connection, or parked it.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn read_request(connection: &mut hatchery::Connection) -> std::io::Result<Vec<u8>> {
+    /// #     Ok(Vec::new())
+    /// # }
+    /// /// Counts the requests of a connection, each of which may come to another worker.
+    /// async fn count(mut connection: hatchery::Connection) -> hatchery::HandlerResult {
+    ///     let before = connection.parked_state().map_or(0, |state| state[0]);
+    ///     let request = read_request(&mut connection).await?;
+    ///     if request.is_empty() {
+    ///         return Ok(());
+    ///     }
+    ///     let requests = before.wrapping_add(1);
+    ///     connection.write_all(format!("{requests}\n").as_bytes()).await?;
+    ///     Ok(connection.park([requests]).await?)
+    /// }
+    /// ```
     pub async fn park(mut self, state: impl Into<Vec<u8>>) -> Result<(), ParkError<Self>> {
         let mut state = state.into();
         if let Err(failure) = self.send_back(&mut state).await {
