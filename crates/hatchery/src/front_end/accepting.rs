@@ -205,13 +205,18 @@ impl FrontEnd {
     /// Frees descriptors that are held only in case a worker dies, then waits a little.
     ///
     /// The connection that found no room stays in the kernel's queue.
-    pub(super) fn make_room(&mut self, error: &io::Error, now: Duration) {
+    fn make_room(&mut self, error: &io::Error, now: Duration) {
+        self.free_descriptors(error, now);
+        self.pause.begin(now);
+    }
+
+    /// Frees descriptors that are held only in case a worker dies.
+    pub(super) fn free_descriptors(&mut self, error: &io::Error, now: Duration) {
         let released = self.roster.release_received();
         let why = Complaint::FrontEndFull;
         if self.complaints.note(why, 1, now) {
             tracing::warn!(%error, released = released.len(), "{}", why.words());
         }
-        self.pause.begin(now);
     }
 
     /// Accepts all that the kernel has queued, before the listeners are closed.

@@ -6,9 +6,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::Duration;
 
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, getrlimit};
+
+use crate::watch::LOOK;
 
 /// How full the table may be.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub(super) struct Room {
     limit: u64,
     /// The highest number that a connection ever had: the kernel gives the lowest that is free.
     highest: RawFd,
+    /// When to look again, if there was none.
+    retry: Option<Duration>,
 }
 
 impl Room {
@@ -24,12 +29,29 @@ impl Room {
         Self {
             limit: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
             highest: 0,
+            retry: None,
         }
     }
 
     /// Notes the number of a descriptor that has come.
     pub(super) fn note(&mut self, descriptor: &impl AsRawFd) {
         self.highest = self.highest.max(descriptor.as_raw_fd());
+    }
+
+    /// Sees to another look a little later: nobody tells of room.
+    pub(super) fn try_again(&mut self, now: Duration) {
+        self.retry = Some(now + LOOK);
+    }
+
+    /// When to look again.
+    pub(super) fn retry(&self) -> Option<Duration> {
+        self.retry
+    }
+
+    pub(super) fn expire(&mut self, now: Duration) {
+        if self.retry.is_some_and(|at| at <= now) {
+            self.retry = None;
+        }
     }
 
     /// Checks that there is room for one more, if that is in doubt; `any` is any descriptor.

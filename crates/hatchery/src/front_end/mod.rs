@@ -313,6 +313,7 @@ impl FrontEnd {
             self.send_retry = None;
         }
         self.pause.expire(now);
+        self.room.expire(now);
         self.expire_workers(now);
         self.expire_ages(now);
         self.expire_waiting(now);
@@ -352,6 +353,7 @@ impl FrontEnd {
             self.fork_server_retry,
             self.check_up,
             self.pause.until(),
+            self.room.retry(),
             self.complaints.due(),
             self.next_silence(),
             waiting,

@@ -145,8 +145,12 @@ impl FrontEnd {
         let Err(error) = self.room.check(&self.fork_server) else {
             return true;
         };
-        self.make_room(&error, now);
-        self.room.check(&self.fork_server).is_ok()
+        self.free_descriptors(&error, now);
+        let has_room = self.room.check(&self.fork_server).is_ok();
+        if !has_room {
+            self.room.try_again(now);
+        }
+        has_room
     }
 
     /// Keeps a connection, which the roster counts as kept, until its client sends something.
