@@ -1,25 +1,22 @@
-//! The crate `iceoryx2`: a publisher that waits for room, and a subscriber that an event wakes.
+//! The crate `iceoryx2`: a publisher that waits for room, and a subscriber that looks until something is there.
+//!
+//! An event would wake the subscriber at less cost, but a wait for one was seen to outlast its time limit, for ever.
 //!
 //! Building it needs libclang, so it takes part only with the feature `iceoryx2`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use iceoryx2::node::Node;
 use iceoryx2::prelude::{
     BackpressureStrategy, LogLevel, NodeBuilder, PortFactory, ServiceName, ipc, set_log_level,
 };
-use iceoryx2::service::port_factory::{event, publish_subscribe};
+use iceoryx2::service::port_factory::publish_subscribe;
 
 use crate::means::{BOUND, Sum, each};
-
-/// The longest that a subscriber waits before it looks again.
-const WAIT_MAX: Duration = Duration::from_millis(1);
 
 /// What both sides open by its name.
 struct Services {
     messages: publish_subscribe::PortFactory<ipc::Service, [u8], ()>,
-    wakes: event::PortFactory<ipc::Service>,
     _node: Node<ipc::Service>,
 }
 
@@ -42,10 +39,8 @@ impl Services {
             .enable_safe_overflow(false)
             .subscriber_max_buffer_size(BOUND as usize)
             .open_or_create();
-        let wakes = node.service_builder(&name).event().open_or_create();
         Self {
             messages: messages.expect("it can be opened"),
-            wakes: wakes.expect("it can be opened"),
             _node: node,
         }
     }
@@ -61,11 +56,7 @@ pub(crate) fn produce(name: &str, first: u64, count: u64, size: usize) {
         .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
         .create()
         .expect("there is one publisher");
-    let notifier = services.wakes.notifier_builder().create();
-    let notifier = notifier.expect("there is one notifier");
-    while services.messages.dynamic_config().number_of_subscribers() == 0
-        || services.wakes.dynamic_config().number_of_listeners() == 0
-    {
+    while services.messages.dynamic_config().number_of_subscribers() == 0 {
         std::thread::yield_now();
     }
     each(first, count, size, |message| {
@@ -74,7 +65,6 @@ pub(crate) fn produce(name: &str, first: u64, count: u64, size: usize) {
             .expect("there is a sample");
         let sample = sample.write_from_slice(message);
         sample.send().expect("somebody receives");
-        notifier.notify().expect("somebody listens");
     });
     // What was sent is the publisher's memory, so it stays until all was received.
     while services.messages.dynamic_config().number_of_subscribers() > 0 {
@@ -85,8 +75,6 @@ pub(crate) fn produce(name: &str, first: u64, count: u64, size: usize) {
 /// Receives so many messages, and returns the sum of their numbers.
 pub(crate) fn consume(name: &str, count: u64, size: usize) -> u64 {
     let services = Services::open(name);
-    let listener = services.wakes.listener_builder().create();
-    let listener = listener.expect("there is one listener");
     let subscriber = services.messages.subscriber_builder().create();
     let subscriber = subscriber.expect("there is one subscriber");
     let mut sum = Sum { size, sum: 0 };
@@ -97,10 +85,7 @@ pub(crate) fn consume(name: &str, count: u64, size: usize) -> u64 {
                 sum.add(sample.payload());
                 received += 1;
             }
-            None => {
-                // Without a limit it was seen to wait for ever.
-                listener.timed_wait(|_| {}, WAIT_MAX).expect("it can wait");
-            }
+            None => std::thread::yield_now(),
         }
     }
     sum.sum
