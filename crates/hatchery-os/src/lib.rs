@@ -7,6 +7,7 @@
 
 mod consumed;
 mod copied;
+mod ended;
 mod entry;
 mod fork;
 mod inherited;
@@ -21,6 +22,7 @@ mod signal;
 
 pub use consumed::bytes_consumed;
 pub use copied::{copy_in, copy_out, expect_write};
+pub use ended::{Ended, Usage, collect_any_ended, collect_ended, peek_ended};
 pub use entry::{Entry, Start};
 pub use fork::{Fork, ForkError, exit_now, fork, thread_count};
 pub use inherited::{InheritError, inherit_listener};

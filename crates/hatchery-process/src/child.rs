@@ -7,14 +7,13 @@ use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hatchery_os::RecvError;
+use hatchery_os::{RecvError, collect_ended};
 use rustix::event::PollFlags;
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid,
-};
+use rustix::process::{Pid, Signal, pidfd_send_signal};
 
 use crate::fork_server::Report;
 use crate::readiness::wait_until;
+use crate::usage::Usage;
 
 /// Room for the longest report: a reason why a child was not started.
 const REPORT_BYTES_MAX: usize = 4096;
@@ -179,7 +178,7 @@ enum Ending {
     /// That fork server is gone, and the kernel is asked.
     Adopted,
     /// It is known.
-    Known(ExitStatus),
+    Known(ExitStatus, Usage),
     /// Nobody will ever know.
     Lost,
 }
@@ -224,9 +223,18 @@ impl Child {
             *ending = self.ask_kernel()?;
         }
         match *ending {
-            Ending::Known(status) => Ok(Some(status)),
+            Ending::Known(status, _) => Ok(Some(status)),
             Ending::Lost => Err(WaitError::StatusLost),
             Ending::Reported | Ending::Adopted => Ok(None),
+        }
+    }
+
+    /// What the process has used, once it is known how it ended.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        match *self.ending() {
+            Ending::Known(_, usage) => Some(usage),
+            Ending::Reported | Ending::Adopted | Ending::Lost => None,
         }
     }
 
@@ -306,7 +314,9 @@ impl Child {
         let mut buffer = [0; REPORT_BYTES_MAX];
         match hatchery_os::recv(&self.report, &mut buffer, &mut Vec::new()) {
             Ok(received) => match Report::decode(&buffer[..received.len]) {
-                Some(Report::Exited { status }) => Ok(Ending::Known(ExitStatus::from_raw(status))),
+                Some(Report::Exited { status, usage }) => {
+                    Ok(Ending::Known(ExitStatus::from_raw(status), usage))
+                }
                 _ => Ok(Ending::Lost),
             },
             Err(RecvError::Empty) => Ok(Ending::Reported),
@@ -319,14 +329,14 @@ impl Child {
     fn ask_kernel(&self) -> Result<Ending, WaitError> {
         let deadline = Instant::now() + ADOPTION_TIMEOUT;
         loop {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            match waitid(WaitId::PidFd(self.pidfd()), options) {
+            match collect_ended(self.pidfd()) {
                 Ok(None) => return Ok(Ending::Adopted),
-                Ok(Some(status)) => {
-                    return Ok(Ending::Known(ExitStatus::from_raw(wait_status(&status))));
+                Ok(Some(ended)) => {
+                    let status = ExitStatus::from_raw(ended.status);
+                    return Ok(Ending::Known(status, ended.usage.into()));
                 }
-                Err(rustix::io::Errno::CHILD) => {}
-                Err(error) => return Err(WaitError::Os(error.into())),
+                Err(error) if is_not_ours(&error) => {}
+                Err(error) => return Err(WaitError::Os(error)),
             }
             // Not ours yet: a dying process closes its sockets before it gives up its children.
             let ended = wait_readable(self.pidfd(), Some(Duration::ZERO)).map_err(WaitError::Os)?;
@@ -348,17 +358,7 @@ pub(crate) fn wait_readable(source: BorrowedFd<'_>, timeout: Option<Duration>) -
     wait_until(source, PollFlags::IN, deadline)
 }
 
-/// The status in the form that `wait(2)` gives it, which `std` understands.
-pub(crate) fn wait_status(status: &WaitIdStatus) -> i32 {
-    /// The bit that says that the process left a core.
-    const CORE: i32 = 0x80;
-    if let Some(code) = status.exit_status() {
-        return (code & 0xff) << 8;
-    }
-    let signal = status.terminating_signal().unwrap_or_default();
-    if status.dumped() {
-        signal | CORE
-    } else {
-        signal
-    }
+/// Whether a process is not, or not yet, a child of this one.
+fn is_not_ours(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::CHILD.raw_os_error())
 }

@@ -18,6 +18,7 @@ mod readiness;
 mod ring;
 mod sync;
 mod tasks;
+mod usage;
 mod values;
 mod worker;
 
@@ -55,6 +56,7 @@ pub use tasks::{
     TaskFunctions, TaskPutError, TaskReceiveError, TaskReceiver, TaskResult, TaskSendError,
     TaskSender,
 };
+pub use usage::Usage;
 pub use values::{
     AccessError, Array, ArrayGuard, AtomicInteger, AtomicPrimitive, AtomicValue, OutOfBounds,
     Plain, SharedMemory, SharedMemoryError, Value, ValueGuard,

@@ -4,6 +4,8 @@ use std::any::Any;
 
 use serde::{Deserialize, Serialize};
 
+use crate::usage::Usage;
+
 /// What the fork server is to do with an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind {
@@ -53,7 +55,7 @@ pub(crate) enum Report {
     /// The order was not carried out, for this reason.
     Failed { reason: String },
     /// The child has ended, with this status in the form of `wait(2)`.
-    Exited { status: i32 },
+    Exited { status: i32, usage: Usage },
 }
 
 impl Report {

@@ -12,21 +12,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hatchery_os::{
-    Entry, Fork, Order, OrderError, OrderQueue, RecvError, Start, fork, reset_signals,
+    Ended, Entry, Fork, Order, OrderError, OrderQueue, RecvError, Start, collect_any_ended, fork,
+    peek_ended, reset_signals,
 };
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, getppid,
-    kill_process_group, pidfd_open, pidfd_send_signal, set_child_subreaper,
-    set_parent_process_death_signal, setpgid, wait, waitid, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, getppid, kill_process_group, pidfd_open,
+    pidfd_send_signal, set_child_subreaper, set_parent_process_death_signal, setpgid, waitpid,
 };
 
 use super::child::{ChildTask, NOT_SET_UP};
 use super::{Kind, Report, Request, panic_text, remember_preload};
-use crate::child::wait_status;
 use crate::identity;
 
 /// The most of a reason that is reported; the other side has room for little more.
@@ -221,11 +220,11 @@ impl Server {
             self.report_end(signal.ssi_pid);
         }
         // One signal may stand for many ends, so there may be more than were named.
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        while let Ok(Some(ended)) = collect_any_ended() {
             // What is not among them was left behind by one of them.
-            if let Some(child) = self.children.remove(&pid) {
-                let status = status.as_raw();
-                let _unheard = tell(&child.report, &Report::Exited { status }, &[]);
+            let pid = Pid::from_raw(ended.pid);
+            if let Some(child) = pid.and_then(|pid| self.children.remove(&pid)) {
+                let _unheard = tell(&child.report, &exited(&ended), &[]);
             }
         }
     }
@@ -239,10 +238,8 @@ impl Server {
         let Some(child) = self.children.get(&pid) else {
             return;
         };
-        let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        if let Ok(Some(status)) = waitid(WaitId::PidFd(child.pidfd.as_fd()), peek) {
-            let status = wait_status(&status);
-            let _unheard = tell(&child.report, &Report::Exited { status }, &[]);
+        if let Ok(Some(ended)) = peek_ended(&child.pidfd) {
+            let _unheard = tell(&child.report, &exited(&ended), &[]);
             self.children.remove(&pid);
         }
     }
@@ -290,6 +287,13 @@ fn preload(entry: Entry, start: Start, report: &OwnedFd) {
             &format!("it left the fork server with {threads} threads, and only one may fork"),
         ),
         Err(error) => fail(report, &error.to_string()),
+    }
+}
+
+fn exited(ended: &Ended) -> Report {
+    Report::Exited {
+        status: ended.status,
+        usage: ended.usage.into(),
     }
 }
 
