@@ -38,7 +38,7 @@ pub use config::{
 };
 pub use control::{
     Accepted, Control, ControlError, Events, Phase, Retirement, ServerEvent, ServerStatus,
-    WorkerState, WorkerStatus,
+    WorkerExit, WorkerState, WorkerStatus,
 };
 pub use error::{BindError, Error, HandlerError, HandlerResult, Result};
 pub use hatchery_macros::main;

@@ -4,6 +4,7 @@ mod blocking;
 mod client;
 mod command;
 mod control;
+mod deaths;
 mod direct;
 mod distribution;
 mod embedded;

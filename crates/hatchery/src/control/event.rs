@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::exit::WorkerExit;
+
 /// Why a worker is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -85,29 +87,7 @@ pub enum ServerEvent {
         generation: u32,
     },
     /// A worker is gone.
-    #[non_exhaustive]
-    WorkerExited {
-        /// Its number.
-        worker: u32,
-        /// How many workers were started before it.
-        generation: u32,
-        /// Its process id, if there was a process.
-        pid: Option<u32>,
-        /// How it ended, in words.
-        how: String,
-        /// What was wrong with it before, if anything was.
-        complaint: Option<String>,
-        /// Whether it was meant to end.
-        is_expected: bool,
-        /// How many connections were lost with it.
-        in_hand: u32,
-        /// How many went to other workers.
-        passed_on: usize,
-        /// How many it had been given.
-        served: u32,
-        /// How many milliseconds there had been this worker.
-        age_ms: u64,
-    },
+    WorkerExited(WorkerExit),
     /// Another number of workers is wanted.
     #[non_exhaustive]
     Scaled {

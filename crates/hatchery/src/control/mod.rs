@@ -7,6 +7,7 @@
 mod answer;
 mod error;
 mod event;
+mod exit;
 mod handle;
 mod request;
 mod socket;
@@ -14,6 +15,7 @@ mod socket;
 pub use self::answer::{Accepted, Phase, ServerStatus, WorkerState, WorkerStatus};
 pub use self::error::ControlError;
 pub use self::event::{Retirement, ServerEvent};
+pub use self::exit::WorkerExit;
 pub use self::handle::{Control, Events};
 
 pub(crate) use self::answer::Answer;

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 
-use hatchery_process::{Child, StartError, Starting, WaitError};
+use hatchery_process::{Child, StartError, Starting, Usage, WaitError};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::crew::WorkerKey;
@@ -27,6 +27,8 @@ pub(crate) enum ChildEvent {
     Exited {
         worker: WorkerKey,
         status: Result<ExitStatus, WaitError>,
+        /// What it has used, if that is known.
+        usage: Option<Usage>,
     },
 }
 
@@ -52,14 +54,19 @@ pub(crate) async fn follow(
         // Nobody could kill it later: better none.
         Err(no_descriptor) => {
             let _ended = child.kill();
-            let _status = exited(child).await;
+            let _status = exited(&child).await;
             let error = StartError::Os(no_descriptor);
             let _cancelled = events.send(ChildEvent::NotStarted { worker, error });
             return;
         }
     }
-    let status = exited(child).await;
-    let _cancelled = events.send(ChildEvent::Exited { worker, status });
+    let status = exited(&child).await;
+    let usage = child.usage();
+    let _cancelled = events.send(ChildEvent::Exited {
+        worker,
+        status,
+        usage,
+    });
 }
 
 pub(crate) async fn started(mut starting: Starting) -> Result<Child, StartError> {
@@ -71,7 +78,7 @@ pub(crate) async fn started(mut starting: Starting) -> Result<Child, StartError>
     }
 }
 
-async fn exited(child: Child) -> Result<ExitStatus, WaitError> {
+async fn exited(child: &Child) -> Result<ExitStatus, WaitError> {
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Ok(status),

@@ -243,16 +243,20 @@ impl FrontEnd {
                     Some(Stage::Starting) | None => WorkerState::Starting,
                 },
                 connections: self.roster.connections_of(seat),
-                served: if self.plan.is_direct() {
-                    member.ledger.received()
-                } else {
-                    self.roster.served(seat)
-                },
+                served: self.served(member),
                 age_ms: millis(now.saturating_sub(member.since)),
                 memory_bytes: None,
             }
         });
         statuses.collect()
+    }
+
+    /// How many connections a worker was given, or took itself.
+    pub(super) fn served(&self, member: &CrewMember) -> u32 {
+        if self.plan.is_direct() {
+            return member.ledger.received();
+        }
+        self.roster.served(member.key.seat)
     }
 
     fn stage_of(&self, member: &CrewMember) -> Option<Stage> {

@@ -46,6 +46,8 @@ pub(crate) struct CrewMember {
     pub(crate) process: Process,
     /// Why it could not be set up, as the rest of a sentence about it.
     pub(crate) complaint: Option<String>,
+    /// Whether the server killed it.
+    pub(crate) is_killed: bool,
     /// When it must be ready, if it is not yet.
     pub(crate) ready_by: Option<Duration>,
     /// When it is killed if it has not ended, once it drains.
@@ -111,6 +113,7 @@ impl CrewMember {
             origins: Vec::new(),
             process: Process::Asked,
             complaint: None,
+            is_killed: false,
             ready_by: None,
             ends_by: None,
             bytes_at_start: None,
@@ -148,6 +151,7 @@ impl CrewMember {
 
     /// Kills the process, now or as soon as it is there.
     pub(crate) fn kill(&mut self) {
+        self.is_killed = true;
         match &self.process {
             Process::Running { pidfd, .. } => {
                 // One that has ended already needs no killing.

@@ -14,12 +14,14 @@ mod commanding;
 mod complaints;
 mod crew;
 mod descriptors;
+mod deaths;
 mod ending;
 mod handing;
 mod idle;
 mod lease;
 mod listener;
 mod parking;
+mod oom;
 mod queue;
 mod reloading;
 mod restart;
@@ -56,6 +58,7 @@ use self::complaints::Complaints;
 use self::crew::CrewMember;
 use self::descriptors::Room;
 use self::listener::BindOptions;
+use self::oom::OomWatch;
 use self::queue::WaitQueue;
 use self::reloading::Reload;
 pub(crate) use self::restart::{FAILED_STARTS_MAX, Restarts, Verdict};
@@ -127,6 +130,7 @@ struct FrontEnd {
     pause: accepting::Pause,
     room: Room,
     complaints: Complaints,
+    oom: OomWatch,
     /// Held by every rejected client that is still being told so.
     lingering: Arc<()>,
     roster: Roster<Accepted>,
@@ -215,6 +219,7 @@ impl FrontEnd {
             pause: accepting::Pause::default(),
             room: Room::new(),
             complaints: Complaints::default(),
+            oom: OomWatch::of_this_process(),
             lingering: Arc::default(),
             roster: Roster::new(plan.server.dispatch, plan.server.max_connections.get()),
             queue: WaitQueue::new(plan.queue_len(), plan.server.queue_timeout),

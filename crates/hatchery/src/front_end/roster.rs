@@ -89,6 +89,8 @@ struct Member<C> {
     refusals: u32,
     /// When it last took, used or finished a connection, or was given one with none on its way.
     progress: Duration,
+    /// When it was last seen to take, use or finish a connection, if it was.
+    heard: Option<Duration>,
 }
 
 impl<C> Roster<C> {
@@ -122,6 +124,7 @@ impl<C> Roster<C> {
             returned: 0,
             refusals: 0,
             progress: Duration::ZERO,
+            heard: None,
         };
         let free = self.seats.iter().position(Option::is_none);
         let seat = free.unwrap_or(self.seats.len());
@@ -294,7 +297,7 @@ impl<C> Roster<C> {
         if news > 0 {
             member.received = total;
             member.refusals = 0;
-            member.progress = now;
+            member.progressed(now);
         }
         Ok(news > 0)
     }
@@ -313,7 +316,7 @@ impl<C> Roster<C> {
             return Ok(None);
         };
         let lease = member.leases.claim(placement.slot)?;
-        member.progress = now;
+        member.progressed(now);
         Ok(lease)
     }
 
@@ -331,7 +334,7 @@ impl<C> Roster<C> {
             return Ok(None);
         };
         let lease = member.leases.end(placement.slot)?;
-        member.progress = now;
+        member.progressed(now);
         member.capacity = member.capacity.saturating_add(1).min(member.capacity_max);
         self.connections -= 1;
         Ok(lease)
@@ -396,6 +399,11 @@ impl<C> Roster<C> {
     pub(crate) fn served(&self, seat: Seat) -> u32 {
         let member = self.seated(seat);
         member.map_or(0, |member| member.placed.wrapping_sub(member.returned))
+    }
+
+    /// When a worker was last seen to take, use or finish a connection, if it was.
+    pub(crate) fn heard(&self, seat: Seat) -> Option<Duration> {
+        self.seated(seat)?.heard
     }
 
     /// How many connections a worker has.
@@ -465,6 +473,11 @@ impl<C> Roster<C> {
 }
 
 impl<C> Member<C> {
+    fn progressed(&mut self, now: Duration) {
+        self.progress = now;
+        self.heard = Some(now);
+    }
+
     fn in_flight(&self) -> u32 {
         self.placed.wrapping_sub(self.arrived())
     }

@@ -2,16 +2,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::time::Duration;
 
-use hatchery_process::{LedgerReader, Program, StartError, WaitError, begin};
-use rustix::process::Signal;
+use hatchery_process::{LedgerReader, Program, begin};
 
 use super::child::{ChildEvent, follow};
-use super::commanding::{millis, number};
+use super::commanding::number;
 use super::crew::{CrewMember, Process, WorkerKey};
+use super::deaths::{Estate, Gone};
 use super::restart::FAILED_STARTS_MAX;
 use super::roster::{Seat, Stage};
 use super::staff::{End, Epoch, Failure, Step};
@@ -158,7 +156,11 @@ impl FrontEnd {
             ChildEvent::NotStarted { worker, error } => {
                 self.gone(worker, &Gone::NotStarted(error), now)
             }
-            ChildEvent::Exited { worker, status } => self.gone(worker, &Gone::Exited(status), now),
+            ChildEvent::Exited {
+                worker,
+                status,
+                usage,
+            } => self.gone(worker, &Gone::Exited(status, usage), now),
         }
     }
 
@@ -167,15 +169,18 @@ impl FrontEnd {
         if self.crew_of(worker).is_none() {
             return;
         }
+        // What is read now it may have done long ago.
+        let heard = self.roster.heard(worker.seat);
         // Its last words are still in the channel and the ledger.
         self.hear_out(worker.seat, now);
         let Some(member) = self.crew[worker.seat.0].take() else {
             return;
         };
         let stage = self.roster.stage(worker.seat);
-        let served = self.roster.served(worker.seat);
+        let served = self.served(&member);
         let estate = self.roster.lost(worker.seat);
         let (unused, in_hand) = estate.map_or_else(Default::default, |e| (e.unused, e.in_hand));
+        let leased = unused.len();
         let (touched, untouched): (Vec<_>, Vec<_>) = unused
             .into_iter()
             .partition(|(accepted, was_taken)| *was_taken && was_read(accepted));
@@ -184,20 +189,15 @@ impl FrontEnd {
         let was_unneeded = stage == Some(Stage::Starting) && self.phase != Phase::Serving;
         let was_idle = self.phase == Phase::Ending && in_hand == 0;
         let is_meant = is_done || was_unneeded || was_idle;
-        report(&member, how, is_meant, in_hand, untouched.len());
-        self.tell(ServerEvent::WorkerExited {
-            worker: number(worker.seat),
-            generation: worker.generation,
-            pid: member.pid(),
-            how: how.to_string(),
-            complaint: member.complaint.clone(),
-            is_expected: is_meant,
+        let passed_on = self.pass_on(untouched, how, now);
+        let estate = Estate {
+            leased,
             in_hand,
-            passed_on: untouched.len(),
+            passed_on,
             served,
-            age_ms: millis(now.saturating_sub(member.since)),
-        });
-        self.pass_on(untouched, how, now);
+            heard,
+        };
+        self.report_death(&member, how, is_meant, estate);
         let is_useless = how.is_by_itself() && served == 0;
         let end = if is_useless { End::Useless } else { End::Usual };
         let failure = self.staff.gone(worker.seat, end, now);
@@ -208,8 +208,10 @@ impl FrontEnd {
         }
     }
 
-    /// Lets connections that a dead worker had not used wait for another, the oldest first.
-    fn pass_on(&mut self, mut unused: Vec<(Accepted, bool)>, how: &Gone, now: Duration) {
+    /// Lets connections that a dead worker had not used wait for another, the oldest first, and
+    /// counts them.
+    fn pass_on(&mut self, mut unused: Vec<(Accepted, bool)>, how: &Gone, now: Duration) -> usize {
+        let mut passed_on = 0;
         unused.sort_by_key(|(accepted, _)| accepted.id);
         for (mut accepted, was_taken) in unused.into_iter().rev() {
             // What never reached the worker cannot have ended it, nor can what has said nothing
@@ -222,7 +224,9 @@ impl FrontEnd {
                 continue;
             }
             self.queue.put_back(accepted, now);
+            passed_on += 1;
         }
+        passed_on
     }
 
     /// Acts on what has failed for good, if anything has.
@@ -335,54 +339,4 @@ impl FrontEnd {
 /// A Unix socket cannot be asked; there a worker says so before it reads.
 fn was_read(accepted: &Accepted) -> bool {
     hatchery_os::bytes_consumed(&accepted.socket).is_ok_and(|bytes| bytes > accepted.consumed)
-}
-
-/// How a worker came to be gone.
-#[derive(Debug)]
-enum Gone {
-    NotStarted(StartError),
-    Exited(std::result::Result<ExitStatus, WaitError>),
-}
-
-impl Gone {
-    fn is_success(&self) -> bool {
-        matches!(self, Self::Exited(Ok(status)) if status.success())
-    }
-
-    /// Whether the worker chose to end, rather than being killed.
-    fn is_by_itself(&self) -> bool {
-        matches!(self, Self::Exited(Ok(status)) if status.code().is_some())
-    }
-
-    /// Whether the worker ended or crashed, rather than being told or made to end by others.
-    fn is_own_doing(&self) -> bool {
-        let Self::Exited(Ok(status)) = self else {
-            return false;
-        };
-        let from_outside = [Signal::KILL, Signal::TERM].map(Signal::as_raw);
-        status
-            .signal()
-            .is_none_or(|signal| !from_outside.contains(&signal))
-    }
-}
-
-impl std::fmt::Display for Gone {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NotStarted(error) => write!(formatter, "was not started: {}", with_causes(error)),
-            Self::Exited(Ok(status)) => write!(formatter, "ended with {status}"),
-            Self::Exited(Err(error)) => write!(formatter, "ended: {error}"),
-        }
-    }
-}
-
-/// Logs the end of a worker: quietly if it was meant to end.
-fn report(member: &CrewMember, how: &Gone, is_meant: bool, in_hand: u32, passed_on: usize) {
-    let (worker, pid) = (member.key.seat.0, member.pid());
-    if is_meant {
-        tracing::info!(worker, pid, "a worker {how}");
-        return;
-    }
-    let complaint = member.complaint.as_deref();
-    tracing::warn!(worker, pid, complaint, in_hand, passed_on, "a worker {how}");
 }
