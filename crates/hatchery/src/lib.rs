@@ -37,8 +37,8 @@ pub use config::{
     ValueKind, ValueProblem, WorkerCount, WorkersConfig,
 };
 pub use control::{
-    Accepted, Control, ControlError, Events, Phase, Retirement, ServerEvent, ServerStatus,
-    WorkerExit, WorkerState, WorkerStatus,
+    Accepted, BreakerState, Control, ControlError, Events, Phase, Retirement, ServerEvent,
+    ServerStatus, WorkerExit, WorkerState, WorkerStatus,
 };
 pub use error::{BindError, Error, HandlerError, HandlerResult, Result};
 pub use hatchery_macros::main;

@@ -1,6 +1,7 @@
 //! Whole servers, under the fixtures `server` and `hatchery-command`.
 
 mod blocking;
+mod breaker;
 mod client;
 mod command;
 mod control;

@@ -307,6 +307,27 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "How many workers may be in the middle of being replaced; each keeps its work until its successor is ready."
     ),
     key!(
+        workers.restart_intensity,
+        u32,
+        (0, 1_000_000),
+        "0 (never) to 1000000",
+        "After how many deaths of workers within restart_window no more are started for a while; who lives works on."
+    ),
+    key!(
+        workers.restart_window,
+        Duration,
+        (1, u64::MAX),
+        r#"more than 0: a number and a unit (us, ms, s, m, h), such as "10s""#,
+        "Within what time restart_intensity deaths are too many."
+    ),
+    key!(
+        workers.restart_pause,
+        Duration,
+        (1, u64::MAX),
+        r#"more than 0: a number and a unit (us, ms, s, m, h), such as "5s""#,
+        "How long no workers are started then, and how long the one that is tried after that has to last."
+    ),
+    key!(
         workers.start_timeout,
         Duration,
         (1, u64::MAX),

@@ -30,6 +30,15 @@ pub struct WorkersConfig {
     /// How many workers may be in the middle of being replaced: a successor on its way, or what
     /// they have still to be finished.
     pub max_unavailable: NonZeroU32,
+    /// After how many deaths within [`restart_window`](Self::restart_window) no more workers are
+    /// started for a while; 0 is never.
+    pub restart_intensity: u32,
+    /// Within what time [`restart_intensity`](Self::restart_intensity) deaths are too many; never
+    /// zero.
+    pub restart_window: Duration,
+    /// How long no more workers are started then, and how long the one that is tried afterwards has
+    /// to last before all are; never zero.
+    pub restart_pause: Duration,
     /// How long a worker may take to become ready; never zero.
     pub start_timeout: Duration,
     /// How long a worker may take to finish what it has in hand; zero kills it at once.
@@ -46,6 +55,9 @@ impl Default for WorkersConfig {
             max_age: Duration::ZERO,
             max_descriptors: 0,
             max_unavailable: NonZeroU32::MIN,
+            restart_intensity: 100,
+            restart_window: Duration::from_secs(10),
+            restart_pause: Duration::from_secs(5),
             start_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
         }

@@ -17,6 +17,19 @@ pub enum Phase {
     Ending,
 }
 
+/// Whether workers that die are replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum BreakerState {
+    /// They are.
+    Closed,
+    /// They are not, for too many have died; whoever lives works on.
+    Open,
+    /// One is, to see whether it lasts.
+    HalfOpen,
+}
+
 /// A server at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -49,6 +62,8 @@ pub struct ServerStatus {
     pub parked: usize,
     /// How many accepted connections wait for a worker with room.
     pub waiting: usize,
+    /// Whether workers that die are replaced.
+    pub breaker: BreakerState,
     /// How many connections were accepted so far; under direct dispatch, 0.
     pub accepted: u64,
     /// How many workers were started so far.

@@ -88,6 +88,28 @@ pub enum ServerEvent {
     },
     /// A worker is gone.
     WorkerExited(WorkerExit),
+    /// Too many workers have died: none is replaced for a while, and whoever lives works on.
+    #[non_exhaustive]
+    BreakerOpened {
+        /// How many have died within the window.
+        deaths: usize,
+        /// After how many milliseconds one is tried; sooner if none is left.
+        pause_ms: u64,
+        /// How many workers are ready.
+        ready: usize,
+        /// How many there should be.
+        wanted: usize,
+    },
+    /// One worker is started, to see whether it lasts.
+    BreakerTrying,
+    /// The one that was tried has died as well.
+    #[non_exhaustive]
+    BreakerTrialFailed {
+        /// After how many milliseconds another is tried; sooner if none is left.
+        pause_ms: u64,
+    },
+    /// The one that was tried lasts, or a reload has replaced it: all workers are started again.
+    BreakerClosed,
     /// Another number of workers is wanted.
     #[non_exhaustive]
     Scaled {

@@ -169,6 +169,7 @@ impl FrontEnd {
         if let Some(member) = self.member(seat) {
             let complaint = &mut member.complaint;
             complaint.get_or_insert_with(|| "was killed through the control".to_owned());
+            member.is_wished_away = true;
             member.kill();
         }
         Ok(self.accept_order(vec![which.worker]))
@@ -223,6 +224,7 @@ impl FrontEnd {
             silent: self.newcomers.len(),
             parked: self.parked.len(),
             waiting: self.queue.len(),
+            breaker: self.breaker_state(),
             accepted: self.connection,
             started: self.generation,
         }

@@ -48,6 +48,8 @@ pub(crate) struct CrewMember {
     pub(crate) complaint: Option<String>,
     /// Whether the server killed it.
     pub(crate) is_killed: bool,
+    /// Whether somebody wished its end, through the control.
+    pub(crate) is_wished_away: bool,
     /// When it must be ready, if it is not yet.
     pub(crate) ready_by: Option<Duration>,
     /// When it is killed if it has not ended, once it drains.
@@ -114,6 +116,7 @@ impl CrewMember {
             process: Process::Asked,
             complaint: None,
             is_killed: false,
+            is_wished_away: false,
             ready_by: None,
             ends_by: None,
             bytes_at_start: None,

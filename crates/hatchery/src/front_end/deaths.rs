@@ -1,4 +1,4 @@
-//! The report of a worker's death: what is known of it, and telling it.
+//! Telling of deaths: the report of each, and what the breaker makes of many.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -8,9 +8,10 @@ use hatchery_process::{StartError, Usage, WaitError};
 use rustix::process::Signal;
 
 use super::FrontEnd;
+use super::breaker::BreakerNews;
 use super::commanding::{millis, number};
 use super::crew::CrewMember;
-use crate::control::{ServerEvent, WorkerExit};
+use crate::control::{BreakerState, ServerEvent, WorkerExit};
 use crate::error::with_causes;
 
 /// How a worker came to be gone.
@@ -67,6 +68,57 @@ impl FrontEnd {
         };
         log(&exit);
         self.tell(ServerEvent::WorkerExited(exit));
+    }
+
+    /// Tells of the breaker, for it concerns whoever looks after the server.
+    pub(super) fn tell_of_breaker(&self, news: BreakerNews) {
+        let (ready, wanted) = (self.staff.ready_posts(), self.staff.wanted());
+        match news {
+            BreakerNews::Opened { deaths, pause } => {
+                let window = self.plan.workers.restart_window;
+                tracing::error!(
+                    deaths,
+                    ?window,
+                    ?pause,
+                    ready,
+                    wanted,
+                    "workers die too often: none is started for a while, and who lives works on"
+                );
+                self.tell(ServerEvent::BreakerOpened {
+                    deaths,
+                    pause_ms: millis(pause),
+                    ready,
+                    wanted,
+                });
+            }
+            BreakerNews::Trying => {
+                tracing::warn!(
+                    ready,
+                    wanted,
+                    "one worker is started, to see whether it lasts"
+                );
+                self.tell(ServerEvent::BreakerTrying);
+            }
+            BreakerNews::Failed { pause } => {
+                tracing::error!(?pause, ready, wanted, "the worker that was tried died too");
+                let pause_ms = millis(pause);
+                self.tell(ServerEvent::BreakerTrialFailed { pause_ms });
+            }
+            BreakerNews::Closed => {
+                tracing::warn!(ready, wanted, "workers last again, and all are started");
+                self.tell(ServerEvent::BreakerClosed);
+            }
+        }
+    }
+
+    /// Whether workers that die are replaced.
+    pub(super) fn breaker_state(&self) -> BreakerState {
+        let breaker = self.staff.breaker();
+        match breaker.trial() {
+            Some(_) => BreakerState::HalfOpen,
+            None if breaker.is_closed() => BreakerState::Closed,
+            None => BreakerState::Open,
+        }
     }
 }
 

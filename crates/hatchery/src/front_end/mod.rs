@@ -4,11 +4,12 @@
 //! what has happened, accept what there is room for, hand over what was placed, and set the
 //! timer. A turn drains every source, so that many events cost one wake-up.
 //!
-//! The deciding is in [`roster`], [`staff`], [`queue`], [`restart`] and [`complaints`], which hold no descriptor; this
+//! The deciding is in [`roster`], [`staff`], [`queue`], [`restart`], [`breaker`] and [`complaints`], which hold no descriptor; this
 //! module and its parts `accepting`, `handing`, `staffing`, `retiring` and `ending` do what they
 //! decide.
 
 mod accepting;
+mod breaker;
 mod child;
 mod commanding;
 mod complaints;
@@ -35,6 +36,7 @@ mod staff_tests;
 mod staffing;
 mod watching;
 
+pub(crate) use self::breaker::Intensity;
 pub(crate) use self::child::started;
 pub(crate) use self::listener::{AcceptOutcome, Listener, accept};
 pub(crate) use self::retiring::resident_bytes;
@@ -209,6 +211,8 @@ impl FrontEnd {
         let control = ControlSocket::open(&plan, launch.control)?;
         let (events_sender, events) = unbounded_channel();
         let fork_server = hatchery_process::fork_server_pidfd()?;
+        let mut staff = Staff::new(plan.count, plan.max_unavailable());
+        staff.limit_deaths(plan.intensity());
         Ok(Self {
             born: Instant::now(),
             phase: Phase::Serving,
@@ -228,7 +232,7 @@ impl FrontEnd {
             old_first: false,
             crew: Vec::new(),
             inbox: vec![0; CHANNEL_BYTES_MAX],
-            staff: Staff::new(plan.count, plan.max_unavailable()),
+            staff,
             generation: 0,
             connection: 0,
             events,

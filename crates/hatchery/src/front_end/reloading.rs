@@ -226,6 +226,7 @@ impl FrontEnd {
         self.queue
             .change(plan.queue_len(), plan.server.queue_timeout);
         self.staff.replace_at_once(plan.max_unavailable());
+        self.staff.limit_deaths(plan.intensity());
         self.check_up = plan.checks_up().then_some(now + CHECK_UP);
         self.plan = plan;
         self.reloads += 1;

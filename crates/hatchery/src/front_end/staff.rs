@@ -11,6 +11,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::breaker::{Breaker, BreakerNews, Intensity, Trial};
 use super::restart::{Restarts, Verdict};
 use super::roster::Seat;
 
@@ -29,6 +30,8 @@ pub(crate) enum Step {
     Kill(Seat),
     /// Give work to the team of this epoch: it is complete, and the only one from now on.
     Renewed(Epoch),
+    /// Tell of what became of the breaker.
+    Tell(BreakerNews),
 }
 
 /// How a worker came to its end.
@@ -38,6 +41,8 @@ pub(crate) enum End {
     Usual,
     /// It ended by itself before it had served anything.
     Useless,
+    /// Somebody wished its end.
+    Wished,
 }
 
 /// What has failed for good.
@@ -59,6 +64,8 @@ pub(crate) struct Staff {
     latest: Epoch,
     /// How many workers may be in the middle of being replaced.
     at_once: usize,
+    /// How many deaths are too many.
+    intensity: Intensity,
     seats: Vec<Option<Hand>>,
     /// How many wishes to be replaced there have been.
     wishes: u64,
@@ -76,6 +83,7 @@ struct Team {
     /// When each post may have its next worker, from the back-off after a failed start.
     not_before: Vec<Duration>,
     restarts: Restarts,
+    breaker: Breaker,
 }
 
 /// A worker, as far as its place among the others matters.
@@ -104,10 +112,11 @@ impl Staff {
     /// Makes a staff of nobody, for which so many workers are wanted.
     pub(crate) fn new(wanted: usize, at_once: usize) -> Self {
         Self {
-            team: Team::new(Epoch(0), wanted),
+            team: Team::new(Epoch(0), wanted, Intensity::ANY),
             renewal: None,
             latest: Epoch(0),
             at_once,
+            intensity: Intensity::ANY,
             seats: Vec::new(),
             wishes: 0,
             is_settled: false,
@@ -142,10 +151,22 @@ impl Staff {
         self.is_settled = false;
     }
 
+    /// Changes how many deaths are too many.
+    pub(crate) fn limit_deaths(&mut self, intensity: Intensity) {
+        self.intensity = intensity;
+        self.team.breaker.change(intensity);
+        self.is_settled = false;
+    }
+
+    /// The breaker of the team that serves.
+    pub(crate) fn breaker(&self) -> &Breaker {
+        &self.team.breaker
+    }
+
     /// Begins a second team of so many; it takes over once all of them are ready.
     pub(crate) fn renew(&mut self, wanted: usize) -> Epoch {
         self.latest = Epoch(self.latest.0 + 1);
-        self.renewal = Some(Team::new(self.latest, wanted));
+        self.renewal = Some(Team::new(self.latest, wanted, self.intensity));
         self.is_settled = false;
         self.latest
     }
@@ -171,6 +192,10 @@ impl Staff {
         if let Some(epoch) = self.complete_renewal() {
             return Some(Step::Renewed(epoch));
         }
+        self.look_at_trial(now);
+        if let Some(news) = self.team.breaker.take_news() {
+            return Some(Step::Tell(news));
+        }
         self.grant_wishes();
         let step = self
             .dismissed()
@@ -192,9 +217,35 @@ impl Staff {
     fn first_start(&self) -> Option<Duration> {
         let starts = self.teams().flat_map(|team| {
             let vacant = (0..team.wanted).filter(|&post| self.is_vacant(team.epoch, post));
-            vacant.map(|post| team.start_of(post))
+            let breaks = self.breaks_until(team);
+            vacant.filter_map(move |post| Some(breaks?.max(team.start_of(post))))
         });
-        starts.min()
+        starts.chain(self.team.breaker.due()).min()
+    }
+
+    /// From when on a team may have another worker; `None` if one is being tried.
+    ///
+    /// A renewal has a rule of its own for workers that die: it is given up.
+    fn breaks_until(&self, team: &Team) -> Option<Duration> {
+        if team.epoch != self.team.epoch {
+            return Some(Duration::ZERO);
+        }
+        let is_anybody_left = self.hands_of(team.epoch).any(|(_, hand)| hand.stays());
+        team.breaker.start(is_anybody_left)
+    }
+
+    /// Tells the breaker how the worker is that it tries.
+    fn look_at_trial(&mut self, now: Duration) {
+        let Some(seat) = self.team.breaker.trial() else {
+            return;
+        };
+        let hand = self.seats.get(seat.0).and_then(Option::as_ref);
+        let trial = match hand.map(|hand| hand.state) {
+            Some(State::Starting) => Trial::Starting,
+            Some(State::Ready) => Trial::Ready,
+            Some(State::Dismissed | State::Leaving) | None => Trial::Leaving,
+        };
+        self.team.breaker.look(trial, now);
     }
 
     /// Notes that a worker for this post is starting, in this seat.
@@ -210,6 +261,9 @@ impl Staff {
             is_replaced: false,
         });
         self.is_settled = false;
+        if epoch == self.team.epoch {
+            self.team.breaker.started(seat);
+        }
     }
 
     /// Notes that no worker could be started for this post.
@@ -219,7 +273,9 @@ impl Staff {
         epoch: Epoch,
         now: Duration,
     ) -> Option<Failure> {
-        let verdict = self.team_of(epoch)?.restarts.failed();
+        let team = self.team_of(epoch)?;
+        let verdict = team.restarts.failed();
+        team.breaker.not_started(now);
         self.take_verdict(post, epoch, verdict, now)
     }
 
@@ -281,6 +337,9 @@ impl Staff {
         let hand = self.seats.get_mut(seat.0).and_then(Option::take)?;
         self.is_settled = false;
         let (post, epoch) = (hand.post, hand.epoch);
+        if hand.stays() && end != End::Wished && epoch == self.team.epoch {
+            self.team.breaker.died(seat, now);
+        }
         if hand.state == State::Leaving || !self.is_vacant(epoch, post) {
             return None;
         }
@@ -341,8 +400,12 @@ impl Staff {
         if self.ready_posts_of(renewal) < renewal.wanted {
             return None;
         }
+        let was_broken = !self.team.breaker.is_closed();
         self.team = self.renewal.take()?;
         self.team.restarts.complete();
+        if was_broken {
+            self.team.breaker.close();
+        }
         Some(self.team.epoch)
     }
 
@@ -407,6 +470,9 @@ impl Staff {
     fn vacancy(&self, now: Duration) -> Option<Step> {
         self.teams().find_map(|team| {
             let epoch = team.epoch;
+            if self.breaks_until(team).is_none_or(|until| until > now) {
+                return None;
+            }
             let mut posts = 0..team.wanted;
             let post =
                 posts.find(|&post| self.is_vacant(epoch, post) && team.start_of(post) <= now)?;
@@ -453,12 +519,13 @@ impl Staff {
 }
 
 impl Team {
-    fn new(epoch: Epoch, wanted: usize) -> Self {
+    fn new(epoch: Epoch, wanted: usize, intensity: Intensity) -> Self {
         Self {
             epoch,
             wanted,
             not_before: Vec::new(),
             restarts: Restarts::default(),
+            breaker: Breaker::new(intensity),
         }
     }
 

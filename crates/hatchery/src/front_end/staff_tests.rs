@@ -176,6 +176,7 @@ impl World {
                     assert_eq!(worker.state, State::Starting, "it may have work");
                     worker.state = State::Told;
                 }
+                Step::Tell(news) => panic!("there is no intensity: {news:?}"),
                 Step::Renewed(epoch) => {
                     let (expected, wanted) = self.renewal.take().unwrap();
                     assert_eq!(epoch, expected);

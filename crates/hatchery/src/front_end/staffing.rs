@@ -42,6 +42,7 @@ impl FrontEnd {
                 Step::Drain(seat) => self.drain(seat),
                 Step::Kill(seat) => self.kill(seat),
                 Step::Renewed(_) => self.complete_reload(now),
+                Step::Tell(news) => self.tell_of_breaker(news),
             }
         }
     }
@@ -199,7 +200,11 @@ impl FrontEnd {
         };
         self.report_death(&member, how, is_meant, estate);
         let is_useless = how.is_by_itself() && served == 0;
-        let end = if is_useless { End::Useless } else { End::Usual };
+        let end = match is_useless {
+            _ if member.is_wished_away => End::Wished,
+            true => End::Useless,
+            false => End::Usual,
+        };
         let failure = self.staff.gone(worker.seat, end, now);
         if self.phase == Phase::Serving {
             self.take_failure(failure, now, || {

@@ -9,7 +9,7 @@ use super::handler::SocketKind;
 use crate::config::{Config, Dispatch, Origin, Overload, ServerConfig, WorkersConfig};
 use crate::control::{Control, Exchange};
 use crate::error::{BindError, Error, Result};
-use crate::front_end::Listener;
+use crate::front_end::{Intensity, Listener};
 use crate::signals::Shutdown;
 
 /// A server whose workers are all ready.
@@ -127,6 +127,15 @@ impl Plan {
     /// How many workers may be in the middle of being replaced.
     pub(crate) fn max_unavailable(&self) -> usize {
         usize::try_from(self.workers.max_unavailable.get()).unwrap_or(usize::MAX)
+    }
+
+    /// How many deaths of workers are too many.
+    pub(crate) fn intensity(&self) -> Intensity {
+        Intensity {
+            deaths: self.workers.restart_intensity,
+            window: self.workers.restart_window,
+            pause: self.workers.restart_pause,
+        }
     }
 
     pub(crate) fn is_direct(&self) -> bool {

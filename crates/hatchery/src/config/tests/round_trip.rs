@@ -82,13 +82,15 @@ fn any_workers() -> impl Strategy<Value = WorkersConfig> {
     ];
     let timeouts = (1..=u64::MAX, any::<u64>(), any::<u64>());
     let recycling = (any::<u64>(), any::<u32>(), number());
+    let restarts = (0..=1_000_000_u32, 1..=u64::MAX, 1..=u64::MAX);
     let connections = 0..=i64::MAX.unsigned_abs();
-    (count, number(), connections, recycling, timeouts).prop_map(
+    let lives = (recycling, restarts);
+    (count, number(), connections, lives, timeouts).prop_map(
         |(
             count,
             max_concurrency,
             max_connections,
-            (bytes, max_descriptors, max_unavailable),
+            ((bytes, max_descriptors, max_unavailable), (restart_intensity, window, pause)),
             (start, drain, age),
         )| WorkersConfig {
             count,
@@ -98,6 +100,9 @@ fn any_workers() -> impl Strategy<Value = WorkersConfig> {
             max_age: Duration::from_micros(age),
             max_descriptors,
             max_unavailable,
+            restart_intensity,
+            restart_window: Duration::from_micros(window),
+            restart_pause: Duration::from_micros(pause),
             start_timeout: Duration::from_micros(start),
             drain_timeout: Duration::from_micros(drain),
         },
@@ -135,6 +140,9 @@ max_memory = "0"                     # default
 max_age = "0s"                       # default
 max_descriptors = 0                  # default
 max_unavailable = 1                  # default
+restart_intensity = 100              # default
+restart_window = "10s"               # default
+restart_pause = "5s"                 # default
 start_timeout = "10s"                # default
 drain_timeout = "30s"                # default
 

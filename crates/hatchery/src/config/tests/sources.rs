@@ -138,6 +138,24 @@ const CASES: [Case; 22] = [
         Some("1025"),
     ),
     case(
+        "workers.restart_intensity",
+        ("1000000", "1_000_000", "1000000"),
+        "1000001",
+        Some("-1"),
+    ),
+    case(
+        "workers.restart_window",
+        (r#""1m""#, "60s", r#""1m""#),
+        r#""0s""#,
+        Some("0s"),
+    ),
+    case(
+        "workers.restart_pause",
+        (r#""1us""#, "1us", r#""1us""#),
+        r#""0s""#,
+        Some("0s"),
+    ),
+    case(
         "workers.start_timeout",
         (r#""1us""#, "1us", r#""1us""#),
         r#""0s""#,
