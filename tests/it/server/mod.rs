@@ -18,6 +18,7 @@ mod load;
 mod log;
 mod overload;
 mod parking;
+mod poison;
 mod recycling;
 mod reloading;
 mod replacement;

@@ -223,6 +223,20 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "How long an accepted connection may wait before overload = \"reject\" or \"reset\" is applied to it."
     ),
     key!(
+        server.poison_after,
+        u32,
+        (0, 1000),
+        "0 (never) to 1000",
+        "After how many deaths of workers a connection that may be why is closed, and those of the same peer and first bytes are refused."
+    ),
+    key!(
+        server.poison_time,
+        Duration,
+        (1, u64::MAX),
+        r#"more than 0: a number and a unit (us, ms, s, m, h), such as "1m""#,
+        "For how long such deaths are remembered, and such connections refused."
+    ),
+    key!(
         server.dispatch,
         Dispatch,
         ANY,

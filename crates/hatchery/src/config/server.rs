@@ -31,6 +31,13 @@ pub struct ServerConfig {
     ///
     /// [`Overload::Wait`] never gives up, so it has no use for this.
     pub queue_timeout: Duration,
+    /// After how many deaths of workers a connection that may be why is closed, and those like it
+    /// are refused; 0 is never.
+    ///
+    /// Alike are those of one peer address and one listener that begin with the same bytes.
+    pub poison_after: u32,
+    /// For how long such deaths are remembered, and such connections refused; never zero.
+    pub poison_time: Duration,
     /// How a worker is chosen for a connection.
     pub dispatch: Dispatch,
     /// How the kernel schedules the front end and the workers that do not block.
@@ -59,6 +66,8 @@ impl Default for ServerConfig {
             reject_message: "server is busy\n".to_owned(),
             queue_length: 128,
             queue_timeout: Duration::from_secs(5),
+            poison_after: 3,
+            poison_time: Duration::from_secs(60),
             dispatch: Dispatch::LeastLoaded,
             scheduling: Scheduling::Batch,
             wait_for_data: false,

@@ -110,6 +110,18 @@ pub enum ServerEvent {
     },
     /// The one that was tried lasts, or a reload has replaced it: all workers are started again.
     BreakerClosed,
+    /// Workers have died of a connection, and those like it are refused for a while.
+    #[non_exhaustive]
+    Poisoned {
+        /// The address that it came from, without the port, if it has one.
+        peer: Option<String>,
+        /// By which of the server's addresses it came in, counted from 0.
+        listener: u16,
+        /// The hash of its first bytes.
+        first_bytes: String,
+        /// How many workers died of such connections.
+        deaths: u32,
+    },
     /// Another number of workers is wanted.
     #[non_exhaustive]
     Scaled {

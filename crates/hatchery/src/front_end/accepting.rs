@@ -147,6 +147,9 @@ impl FrontEnd {
 
     /// Places a new connection, lets it wait, or turns it away.
     pub(super) fn admit(&mut self, accepted: Accepted, now: Duration) {
+        let Some(accepted) = self.pass(accepted, now) else {
+            return;
+        };
         let accepted = match self.place_if_first(accepted, now) {
             Ok(()) => return,
             Err(accepted) => accepted,
@@ -256,6 +259,7 @@ impl FrontEnd {
             listener,
             peer,
             deaths: 0,
+            first: None,
             state: None,
             consumed: 0,
         }

@@ -19,6 +19,8 @@ pub(crate) enum Complaint {
     WorkerFull,
     /// This process had no descriptor left for a connection.
     FrontEndFull,
+    /// A connection is like one of which workers have died.
+    Poisoned,
 }
 
 /// The complaints since each kind was last logged.
@@ -36,11 +38,12 @@ struct Kind {
 }
 
 impl Complaint {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::QueueFull,
         Self::WaitedTooLong,
         Self::WorkerFull,
         Self::FrontEndFull,
+        Self::Poisoned,
     ];
 
     /// What happened, as the log says it.
@@ -50,6 +53,7 @@ impl Complaint {
             Self::WaitedTooLong => "turned away: no worker had room in time",
             Self::WorkerFull => "a worker's descriptor table is full",
             Self::FrontEndFull => "no room to accept another connection",
+            Self::Poisoned => "refused: workers have died of connections like it",
         }
     }
 }

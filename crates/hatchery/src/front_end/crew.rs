@@ -13,6 +13,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::roster::Seat;
 use super::staff::Epoch;
+use super::suspecting::Traces;
 use crate::watch::watch;
 
 /// Which worker: its seat, and how many workers were started before it.
@@ -39,6 +40,8 @@ pub(crate) struct CrewMember {
     pub(crate) epoch: Epoch,
     pub(crate) channel: AsyncFd<OwnedFd>,
     pub(crate) ledger: LedgerReader,
+    /// What is remembered of the connections that it uses.
+    pub(crate) traces: Traces,
     /// Placed with it and not sent yet.
     pub(crate) outbox: Vec<u32>,
     /// What was placed last in each slot.
@@ -111,6 +114,7 @@ impl CrewMember {
             epoch,
             channel: watch(channel)?,
             ledger,
+            traces: Traces::default(),
             outbox: Vec::new(),
             origins: Vec::new(),
             process: Process::Asked,

@@ -49,6 +49,9 @@ impl FrontEnd {
             self.kill_all();
             return;
         }
+        if self.holds_any() {
+            return;
+        }
         if !self.queue.is_empty() {
             self.find_a_worker_for_the_last();
             return;

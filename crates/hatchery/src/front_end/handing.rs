@@ -11,6 +11,7 @@ use super::complaints::Complaint;
 use super::crew::{Origin, SendRefusal};
 use super::lease::LeaseError;
 use super::roster::{Placement, Seat, mix};
+use super::suspecting::Trace;
 use super::{Accepted, FrontEnd, SEND_RETRY};
 use crate::control::Retirement;
 
@@ -245,12 +246,22 @@ impl FrontEnd {
         while let Some(event) = member.ledger.take()? {
             news = true;
             // The lease ends here: dropping it closes the front end's copy.
-            let _lease = match event {
-                LedgerEvent::Claimed(slot) => self.roster.claimed(Placement { seat, slot }, now)?,
-                LedgerEvent::Finished(slot) => {
-                    self.roster.finished(Placement { seat, slot }, now)?
+            match event {
+                LedgerEvent::Claimed(slot) => {
+                    let lease = self.roster.claimed(Placement { seat, slot }, now)?;
+                    if let Some(accepted) = lease {
+                        member.traces.put(slot, Trace::of(&accepted));
+                    }
                 }
-            };
+                LedgerEvent::Finished(slot) => {
+                    let lease = self.roster.finished(Placement { seat, slot }, now)?;
+                    let used = member.traces.take(slot);
+                    let trace = used.or_else(|| lease.as_ref().map(Trace::of));
+                    if let Some(evidence) = trace.and_then(Trace::evidence) {
+                        self.poison.acquit(evidence);
+                    }
+                }
+            }
         }
         Ok(news)
     }

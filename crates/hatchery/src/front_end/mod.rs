@@ -4,7 +4,7 @@
 //! what has happened, accept what there is room for, hand over what was placed, and set the
 //! timer. A turn drains every source, so that many events cost one wake-up.
 //!
-//! The deciding is in [`roster`], [`staff`], [`queue`], [`restart`], [`breaker`] and [`complaints`], which hold no descriptor; this
+//! The deciding is in [`roster`], [`staff`], [`queue`], [`restart`], [`breaker`], [`poison`] and [`complaints`], which hold no descriptor; this
 //! module and its parts `accepting`, `handing`, `staffing`, `retiring` and `ending` do what they
 //! decide.
 
@@ -14,15 +14,16 @@ mod child;
 mod commanding;
 mod complaints;
 mod crew;
-mod descriptors;
 mod deaths;
+mod descriptors;
 mod ending;
 mod handing;
 mod idle;
 mod lease;
 mod listener;
-mod parking;
 mod oom;
+mod parking;
+mod poison;
 mod queue;
 mod reloading;
 mod restart;
@@ -34,6 +35,7 @@ mod staff;
 #[cfg(test)]
 mod staff_tests;
 mod staffing;
+mod suspecting;
 mod watching;
 
 pub(crate) use self::breaker::Intensity;
@@ -61,11 +63,13 @@ use self::crew::CrewMember;
 use self::descriptors::Room;
 use self::listener::BindOptions;
 use self::oom::OomWatch;
+use self::poison::Poison;
 use self::queue::WaitQueue;
 use self::reloading::Reload;
 pub(crate) use self::restart::{FAILED_STARTS_MAX, Restarts, Verdict};
 use self::roster::{Roster, STALLED_AFTER, Seat};
 use self::staff::Staff;
+use self::suspecting::Held;
 use self::watching::Watch;
 use crate::config::{Overload, Scheduling};
 use crate::control::{Exchange, ServerEvent};
@@ -98,7 +102,9 @@ struct Accepted {
     listener: u16,
     peer: Peer,
     /// How many workers have died with it, and perhaps of it.
-    deaths: u8,
+    deaths: u32,
+    /// The hash of its first bytes, if they were looked at.
+    first: Option<u64>,
     /// What the handler that parked it has left; `None` if none has.
     state: Option<Vec<u8>>,
     /// How many bytes had been read from it when it was parked, if the kernel counts them.
@@ -133,6 +139,8 @@ struct FrontEnd {
     room: Room,
     complaints: Complaints,
     oom: OomWatch,
+    poison: Poison,
+    held: Held,
     /// Held by every rejected client that is still being told so.
     lingering: Arc<()>,
     roster: Roster<Accepted>,
@@ -224,6 +232,8 @@ impl FrontEnd {
             room: Room::new(),
             complaints: Complaints::default(),
             oom: OomWatch::of_this_process(),
+            poison: Poison::new(plan.server.poison_after, plan.server.poison_time),
+            held: Held::default(),
             lingering: Arc::default(),
             roster: Roster::new(plan.server.dispatch, plan.server.max_connections.get()),
             queue: WaitQueue::new(plan.queue_len(), plan.server.queue_timeout),
@@ -272,6 +282,7 @@ impl FrontEnd {
         self.read_messages(context, now);
         self.expire_timers(now);
         self.read_ledgers(now);
+        self.take_held(context, now);
         let mut more = self.take_in(context, now);
         self.hand_over(now);
         self.work_on_staff(now);

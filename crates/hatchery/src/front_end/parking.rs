@@ -91,8 +91,12 @@ impl FrontEnd {
 
     fn wake(&mut self, accepted: Accepted, now: Duration) {
         if !has_spoken(&accepted) {
-            self.roster.let_go();
-        } else if let Err(accepted) = self.place_kept(accepted, now) {
+            return self.roster.let_go();
+        }
+        let Some(accepted) = self.pass(accepted, now) else {
+            return self.roster.let_go();
+        };
+        if let Err(accepted) = self.place_kept(accepted, now) {
             self.roster.let_go();
             self.queue.push_anyway(accepted, now);
         }
@@ -134,6 +138,7 @@ impl FrontEnd {
                 listener: origin.listener,
                 peer: origin.peer,
                 deaths: 0,
+                first: None,
                 state: Some(state),
             },
             now,
@@ -215,6 +220,7 @@ impl FrontEnd {
                     listener: serial.unwrap_or(0),
                     peer: connection.peer,
                     deaths: 0,
+                    first: None,
                     state: connection.state,
                 },
                 now,

@@ -227,6 +227,8 @@ impl FrontEnd {
             .change(plan.queue_len(), plan.server.queue_timeout);
         self.staff.replace_at_once(plan.max_unavailable());
         self.staff.limit_deaths(plan.intensity());
+        let server = &plan.server;
+        self.poison.change(server.poison_after, server.poison_time);
         self.check_up = plan.checks_up().then_some(now + CHECK_UP);
         self.plan = plan;
         self.reloads += 1;

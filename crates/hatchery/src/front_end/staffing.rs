@@ -20,9 +20,6 @@ use crate::control::{ControlError, ServerEvent};
 use crate::error::{Error, Result, with_causes};
 use crate::worker::WorkerStart;
 
-/// How many workers a connection may have ended before it is not given to another.
-const DEATHS_MAX: u8 = 3;
-
 impl FrontEnd {
     /// Starts all workers of a fresh server.
     pub(super) fn hire_all(&mut self) -> Result<()> {
@@ -174,7 +171,7 @@ impl FrontEnd {
         let heard = self.roster.heard(worker.seat);
         // Its last words are still in the channel and the ledger.
         self.hear_out(worker.seat, now);
-        let Some(member) = self.crew[worker.seat.0].take() else {
+        let Some(mut member) = self.crew[worker.seat.0].take() else {
             return;
         };
         let stage = self.roster.stage(worker.seat);
@@ -190,7 +187,13 @@ impl FrontEnd {
         let was_unneeded = stage == Some(Stage::Starting) && self.phase != Phase::Serving;
         let was_idle = self.phase == Phase::Ending && in_hand == 0;
         let is_meant = is_done || was_unneeded || was_idle;
-        let passed_on = self.pass_on(untouched, how, now);
+        let traces = std::mem::take(&mut member.traces);
+        if how.is_own_doing() {
+            // Whoever has ended well by now is acquitted first.
+            self.read_ledgers(now);
+            self.accuse_all(traces, worker.generation, now);
+        }
+        let passed_on = self.pass_on(untouched, (worker.generation, how), now);
         let estate = Estate {
             leased,
             in_hand,
@@ -215,17 +218,26 @@ impl FrontEnd {
 
     /// Lets connections that a dead worker had not used wait for another, the oldest first, and
     /// counts them.
-    fn pass_on(&mut self, mut unused: Vec<(Accepted, bool)>, how: &Gone, now: Duration) -> usize {
+    fn pass_on(
+        &mut self,
+        mut unused: Vec<(Accepted, bool)>,
+        (generation, how): (u32, &Gone),
+        now: Duration,
+    ) -> usize {
         let mut passed_on = 0;
         unused.sort_by_key(|(accepted, _)| accepted.id);
         for (mut accepted, was_taken) in unused.into_iter().rev() {
             // What never reached the worker cannot have ended it, nor can what has said nothing
             // make somebody kill it: it takes a handler that breaks by itself, or something sent.
             let may_be_cause = was_taken && (how.is_own_doing() || has_spoken(&accepted));
-            accepted.deaths += u8::from(may_be_cause);
-            if accepted.deaths >= DEATHS_MAX {
+            accepted.deaths += u32::from(may_be_cause);
+            let is_crash = was_taken && how.is_own_doing();
+            let is_refused = is_crash && self.accuse_unused(&mut accepted, generation, now);
+            let deaths_max = self.plan.server.poison_after;
+            if is_refused || (deaths_max > 0 && accepted.deaths >= deaths_max) {
+                let deaths = accepted.deaths;
                 tracing::error!(connection = accepted.id, peer = %accepted.peer,
-                    "closed: {DEATHS_MAX} workers died with it, and it may be why");
+                    "closed: {deaths} workers died with it, and it may be why");
                 continue;
             }
             self.queue.put_back(accepted, now);

@@ -63,6 +63,8 @@ fn any_server() -> impl Strategy<Value = ServerConfig> {
                 reject_message: message,
                 queue_length,
                 queue_timeout: Duration::from_micros(micros),
+                poison_after: queue_length % 1001,
+                poison_time: Duration::from_micros(micros.max(1)),
                 dispatch,
                 scheduling,
                 wait_for_data: wait_for_data && dispatch != Dispatch::Direct,
@@ -126,6 +128,8 @@ overload = "reset"                   # environment HATCHERY_SERVER_OVERLOAD
 reject_message = "server is busy\n"  # default
 queue_length = 128                   # default
 queue_timeout = "5s"                 # default
+poison_after = 3                     # default
+poison_time = "1m"                   # default
 dispatch = "least-loaded"            # default
 scheduling = "batch"                 # default
 wait_for_data = false                # default

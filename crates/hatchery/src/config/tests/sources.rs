@@ -33,7 +33,7 @@ const fn case(
     }
 }
 
-const CASES: [Case; 22] = [
+const CASES: [Case; 24] = [
     case(
         "server.bind",
         (r#"["fd:7"]"#, "fd:7", r#"["fd:7"]"#),
@@ -65,6 +65,18 @@ const CASES: [Case; 22] = [
         (r#""90s""#, "90s", r#""1m30s""#),
         "5",
         Some("5"),
+    ),
+    case(
+        "server.poison_after",
+        ("1000", "1_000", "1000"),
+        "1001",
+        Some("-1"),
+    ),
+    case(
+        "server.poison_time",
+        (r#""1us""#, "1us", r#""1us""#),
+        r#""0s""#,
+        Some("0s"),
     ),
     case(
         "server.dispatch",
