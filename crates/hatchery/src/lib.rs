@@ -79,7 +79,10 @@ pub use queue::{
     QueueBuilder, QueueError, QueueIter, TaskDoneError, Transport,
 };
 pub use runtime::{Outcome, init, init_with, run_blocking_main, run_main};
-pub use server::{FromSocket, Ready, Server, ServerBuilder, SocketKind};
+pub use server::{
+    Draining, FromSocket, Overloaded, Ready, ReloadStage, Server, ServerBuilder, ServerStart,
+    SocketKind, WorkerName,
+};
 pub use shared_buffer::SharedBuffer;
 pub use worker::{
     BlockingConnection, Connection, ConnectionGuard, ConnectionInfo, Incoming, ParkError,

@@ -12,6 +12,7 @@ mod embedded;
 mod ending;
 mod first_bytes;
 mod handlers;
+mod hooks;
 mod leases;
 mod listening;
 mod load;

@@ -45,6 +45,14 @@ impl Retirement {
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ServerEvent {
+    /// The server listens, and starts its first workers.
+    #[non_exhaustive]
+    Starting {
+        /// Where it listens.
+        addresses: Vec<String>,
+        /// How many workers it will have.
+        workers: usize,
+    },
     /// All workers are ready for the first time.
     Ready {
         /// Where the server listens.
@@ -121,6 +129,14 @@ pub enum ServerEvent {
         first_bytes: String,
         /// How many workers died of such connections.
         deaths: u32,
+    },
+    /// Nobody had room for connections: told at the first, and then once a second.
+    #[non_exhaustive]
+    Overloaded {
+        /// Why, as the log says it.
+        why: &'static str,
+        /// How many connections it was since this was told last for the same reason.
+        connections: u64,
     },
     /// Another number of workers is wanted.
     #[non_exhaustive]

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 /// How a worker ended, and what was known of it by then: its death report.
 ///
-/// It is logged as one line, and is among a server's [events](crate::ServerEvent::WorkerExited).
+/// It is logged as one line, is among a server's [events](crate::ServerEvent::WorkerExited), and is
+/// given to the hook [`on_worker_exit`](crate::ServerBuilder::on_worker_exit).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct WorkerExit {

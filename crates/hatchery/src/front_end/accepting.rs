@@ -180,6 +180,7 @@ impl FrontEnd {
     fn turn_away(&mut self, accepted: Accepted, why: Complaint, now: Duration) {
         if self.complaints.note(why, 1, now) {
             tracing::warn!(connection = accepted.id, peer = %accepted.peer, "{}", why.words());
+            self.tell_of_overload(why, 1);
         }
         match self.plan.server.overload {
             Overload::Reject => self.reject(accepted.socket),
@@ -219,6 +220,7 @@ impl FrontEnd {
         let why = Complaint::FrontEndFull;
         if self.complaints.note(why, 1, now) {
             tracing::warn!(%error, released = released.len(), "{}", why.words());
+            self.tell_of_overload(why, 1);
         }
     }
 

@@ -213,6 +213,7 @@ impl FrontEnd {
         let (why, connections) = (Complaint::WorkerFull, slots.len());
         if self.complaints.note(why, connections, now) {
             tracing::warn!(worker = seat.0, connections, "{}", why.words());
+            self.tell_of_overload(why, connections as u64);
         }
         if !is_of_use {
             // None of what it holds are connections that will end.

@@ -58,7 +58,7 @@ use tokio::time::Sleep;
 
 use self::child::ChildEvent;
 use self::commanding::ControlSocket;
-use self::complaints::Complaints;
+use self::complaints::{Complaint, Complaints};
 use self::crew::CrewMember;
 use self::descriptors::Room;
 use self::listener::BindOptions;
@@ -189,10 +189,18 @@ pub(crate) async fn run(mut launch: Launch) -> Result<()> {
         // Where that is not allowed, this thread is scheduled as any other.
         let _refused = hatchery_os::schedule_as_batch();
     }
+    let hooks = std::mem::take(&mut launch.hooks).run(&launch.exchange.events)?;
     let mut front_end = FrontEnd::new(launch)?;
+    front_end.tell(ServerEvent::Starting {
+        addresses: front_end.addresses(),
+        workers: front_end.plan.count,
+    });
     front_end.hire_all()?;
     let outcome = poll_fn(|context| front_end.turn(&mut signals, context)).await;
     front_end.sum_up(Duration::MAX);
+    // Hooks end with the events, which end with this.
+    drop(front_end);
+    hooks.finish().await;
     crate::log::tell_dropped();
     outcome
 }
@@ -349,6 +357,15 @@ impl FrontEnd {
     fn sum_up(&mut self, now: Duration) {
         for (complaint, connections) in self.complaints.take_due(now) {
             tracing::warn!(connections, "{}, again", complaint.words());
+            self.tell_of_overload(complaint, connections);
+        }
+    }
+
+    /// Tells of connections that nobody had room for.
+    fn tell_of_overload(&self, complaint: Complaint, connections: u64) {
+        if complaint != Complaint::Poisoned {
+            let why = complaint.words();
+            self.tell(ServerEvent::Overloaded { why, connections });
         }
     }
 

@@ -146,6 +146,7 @@ impl FrontEnd {
                     generation: worker.generation,
                     pid,
                 });
+                self.tell_of_readiness(worker.seat);
                 // It may have said that it is ready before this was heard.
                 self.check_newcomer(worker.seat, now);
                 self.weigh(worker.seat);
@@ -308,10 +309,7 @@ impl FrontEnd {
         member.ready_by = None;
         member.room = Some(room);
         let is_serving = member.epoch == serving;
-        self.tell_of(seat, |worker, generation| ServerEvent::WorkerReady {
-            worker,
-            generation,
-        });
+        self.tell_of_readiness(seat);
         if !is_serving {
             // It gets nothing until all those that it belongs to are ready.
             self.check_newcomer(seat, now);
@@ -323,6 +321,19 @@ impl FrontEnd {
         // if it is not, it drains later in this turn.
         if self.phase == Phase::Serving {
             self.announce_if_complete();
+        }
+    }
+
+    /// Tells that a worker can be used, once it was told that it has a process.
+    fn tell_of_readiness(&mut self, seat: Seat) {
+        let is_known = self
+            .member(seat)
+            .is_some_and(|member| member.room.is_some() && member.pid().is_some());
+        if is_known {
+            self.tell_of(seat, |worker, generation| ServerEvent::WorkerReady {
+                worker,
+                generation,
+            });
         }
     }
 

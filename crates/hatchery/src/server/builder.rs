@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::handler::{FromSocket, SocketKind};
+use super::hooks::Hooks;
 use super::plan::{Body, Launch, OnReady, Plan, Ready};
 use crate::config::{BindAddress, Config, Dispatch, Overload, Scheduling, WorkerCount};
 use crate::control::{self, Control, Exchange};
@@ -63,6 +64,7 @@ impl Server {
             state: None,
             start_hook: None,
             on_ready: None,
+            hooks: Hooks::default(),
             shutdown: None,
             signals: true,
             control: None,
@@ -85,6 +87,7 @@ pub struct ServerBuilder {
     state: Option<(Entry, Vec<u8>)>,
     start_hook: Option<Entry>,
     on_ready: Option<OnReady>,
+    pub(super) hooks: Hooks,
     shutdown: Option<Shutdown>,
     signals: bool,
     control: Option<(Control, Exchange)>,
@@ -415,6 +418,7 @@ impl ServerBuilder {
         front_end::run(Launch {
             plan,
             on_ready: self.on_ready.take(),
+            hooks: std::mem::take(&mut self.hooks),
             shutdown: self.shutdown.take(),
             signals: self.signals,
             control,

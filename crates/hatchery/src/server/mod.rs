@@ -2,10 +2,12 @@
 
 mod builder;
 mod handler;
+mod hooks;
 mod plan;
 
 pub use builder::{Server, ServerBuilder};
 pub use handler::{FromSocket, SocketKind};
+pub use hooks::{Draining, Overloaded, ReloadStage, ServerStart, WorkerName};
 pub use plan::Ready;
 
 pub(crate) use plan::{Launch, OnReady, Plan};

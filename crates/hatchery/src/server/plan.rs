@@ -6,6 +6,7 @@ use hatchery_process::Entry;
 use rustix::net::SocketFlags;
 
 use super::handler::SocketKind;
+use super::hooks::Hooks;
 use crate::config::{Config, Dispatch, Origin, Overload, ServerConfig, WorkersConfig};
 use crate::control::{Control, Exchange};
 use crate::error::{BindError, Error, Result};
@@ -57,6 +58,7 @@ pub(crate) type OnReady = Box<dyn FnOnce(&Ready) + Send>;
 pub(crate) struct Launch {
     pub(crate) plan: Plan,
     pub(crate) on_ready: Option<OnReady>,
+    pub(crate) hooks: Hooks,
     pub(crate) shutdown: Option<Shutdown>,
     pub(crate) signals: bool,
     pub(crate) control: Control,
