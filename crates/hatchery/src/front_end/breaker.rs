@@ -193,8 +193,16 @@ impl Breaker {
         }
     }
 
-    /// Closes it, whatever it was.
-    pub(crate) fn close(&mut self) {
+    /// Begins where another ends, whose team is over; what that one had still to tell is told first.
+    pub(crate) fn succeed(&mut self, other: Self) {
+        let was_closed = other.is_closed();
+        self.news = other.news;
+        if !was_closed {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
         self.state = State::Closed;
         self.deaths.clear();
         self.failed = 0;
@@ -339,6 +347,19 @@ mod tests {
         breaker.died(Seat(0), at(100));
 
         assert_eq!(breaker.start(false), Some(at(300)));
+    }
+
+    #[test]
+    fn a_successor_tells_what_was_left_to_tell_and_is_closed() {
+        let mut other = open();
+        other.started(Seat(7));
+        let mut breaker = breaker();
+
+        breaker.succeed(other);
+
+        assert!(breaker.is_closed());
+        assert_eq!(breaker.take_news(), Some(BreakerNews::Trying));
+        assert_eq!(breaker.take_news(), Some(BreakerNews::Closed));
     }
 
     #[test]

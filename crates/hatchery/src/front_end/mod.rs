@@ -35,6 +35,8 @@ mod staff;
 #[cfg(test)]
 mod staff_tests;
 mod staffing;
+#[cfg(test)]
+mod supervision_tests;
 mod suspecting;
 mod watching;
 

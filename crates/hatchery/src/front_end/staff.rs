@@ -275,7 +275,9 @@ impl Staff {
     ) -> Option<Failure> {
         let team = self.team_of(epoch)?;
         let verdict = team.restarts.failed();
-        team.breaker.not_started(now);
+        if epoch == self.team.epoch {
+            self.team.breaker.not_started(now);
+        }
         self.take_verdict(post, epoch, verdict, now)
     }
 
@@ -400,12 +402,10 @@ impl Staff {
         if self.ready_posts_of(renewal) < renewal.wanted {
             return None;
         }
-        let was_broken = !self.team.breaker.is_closed();
-        self.team = self.renewal.take()?;
+        let renewal = self.renewal.take()?;
+        let former = std::mem::replace(&mut self.team, renewal);
         self.team.restarts.complete();
-        if was_broken {
-            self.team.breaker.close();
-        }
+        self.team.breaker.succeed(former.breaker);
         Some(self.team.epoch)
     }
 
