@@ -193,6 +193,15 @@ impl Breaker {
         }
     }
 
+    /// Closes it after the pause, for there is nobody whom it keeps back.
+    pub(crate) fn lapse(&mut self, now: Duration) {
+        if let State::Open { trial_at, .. } = self.state
+            && trial_at <= now
+        {
+            self.close();
+        }
+    }
+
     /// Begins where another ends, whose team is over; what that one had still to tell is told first.
     pub(crate) fn succeed(&mut self, other: Self) {
         let was_closed = other.is_closed();
@@ -347,6 +356,17 @@ mod tests {
         breaker.died(Seat(0), at(100));
 
         assert_eq!(breaker.start(false), Some(at(300)));
+    }
+
+    #[test]
+    fn one_that_keeps_nobody_back_closes_after_the_pause() {
+        let mut breaker = open();
+
+        breaker.lapse(at(4999));
+        assert!(!breaker.is_closed());
+        breaker.lapse(at(5000));
+
+        assert!(breaker.is_closed());
     }
 
     #[test]

@@ -220,7 +220,15 @@ impl Staff {
             let breaks = self.breaks_until(team);
             vacant.filter_map(move |post| Some(breaks?.max(team.start_of(post))))
         });
-        starts.chain(self.team.breaker.due()).min()
+        let breaker = &self.team.breaker;
+        let is_idle = !breaker.is_closed() && !self.has_vacancy();
+        let lapse = breaker.start(true).filter(|_| is_idle);
+        starts.chain(breaker.due()).chain(lapse).min()
+    }
+
+    /// Whether the team that serves has a post without anybody.
+    fn has_vacancy(&self) -> bool {
+        (0..self.team.wanted).any(|post| self.is_vacant(self.team.epoch, post))
     }
 
     /// From when on a team may have another worker; `None` if one is being tried.
@@ -237,6 +245,9 @@ impl Staff {
     /// Tells the breaker how the worker is that it tries.
     fn look_at_trial(&mut self, now: Duration) {
         let Some(seat) = self.team.breaker.trial() else {
+            if !self.has_vacancy() {
+                self.team.breaker.lapse(now);
+            }
             return;
         };
         let hand = self.seats.get(seat.0).and_then(Option::as_ref);

@@ -314,7 +314,7 @@ impl World {
         self.obey(false);
         assert!(
             self.renewal.is_none() && !self.is_open,
-            "all comes to its end"
+            "all comes to its end: {self:?}"
         );
         assert_eq!(self.ready_posts(self.staff.epoch()), self.staff.wanted());
         assert_eq!(self.workers.len(), self.staff.wanted());
