@@ -10,7 +10,9 @@
 //! ```text
 //! word 0         received: connections taken from the channel   (worker writes)
 //! word 1         head: events written                           (worker writes)
+//! word 2         beat: the last question that was answered      (worker writes)
 //! word 16        wanted: tell me of the next event              (front end sets, worker clears)
+//! word 17        asked: the number of the last question         (front end writes)
 //! word 32 …      ring of events, a power of two                 (worker writes)
 //! ```
 
@@ -22,8 +24,10 @@ use hatchery_os::{Layout, MapError, SharedMemory};
 
 const RECEIVED: usize = 0;
 const HEAD: usize = 1;
+const BEAT: usize = 2;
 /// On a cache line of its own: the front end writes it while the worker writes the others.
 const WANTED: usize = 16;
+const ASKED: usize = 17;
 const RING: usize = 32;
 
 /// The bit of an event that tells a finished connection from a claimed one.
@@ -109,6 +113,17 @@ impl LedgerWriter {
         self.is_wanted()
     }
 
+    /// Answers the front end's question whether this worker's loop still turns, and says whether
+    /// the front end asked to be told.
+    ///
+    /// Only the loop itself calls this, so that a loop that stands still answers nothing.
+    #[must_use]
+    pub fn beat(&self) -> bool {
+        let words = self.memory.words();
+        words[BEAT].store(words[ASKED].load(Ordering::Acquire), Ordering::Release);
+        self.is_wanted()
+    }
+
     /// Takes the front end's wish to be told, if there is one.
     ///
     /// The fence pairs with the one in [`LedgerReader::want`]: either the front end sees the event
@@ -147,6 +162,17 @@ impl LedgerReader {
     #[must_use]
     pub fn received(&self) -> u32 {
         self.memory.words()[RECEIVED].load(Ordering::Acquire)
+    }
+
+    /// Asks, by a number, whether the worker's loop still turns; the caller rings for it.
+    pub fn ask(&self, number: u32) {
+        self.memory.words()[ASKED].store(number, Ordering::Release);
+    }
+
+    /// The number of the last question that the worker's loop has answered.
+    #[must_use]
+    pub fn beat(&self) -> u32 {
+        self.memory.words()[BEAT].load(Ordering::Acquire)
     }
 
     /// Takes the next event, if there is one.
@@ -238,6 +264,20 @@ mod tests {
 
         assert!(writer.write(LedgerEvent::Claimed(0)));
         assert!(!writer.write(LedgerEvent::Finished(0)));
+    }
+
+    #[test]
+    fn a_beat_answers_the_last_question_and_no_other() {
+        let (reader, writer) = ledger(4);
+        for number in [1, 2, u32::MAX, 0] {
+            let before = reader.beat();
+            reader.ask(number);
+            assert_eq!(reader.beat(), before);
+
+            assert!(!writer.beat());
+
+            assert_eq!(reader.beat(), number);
+        }
     }
 
     #[test]

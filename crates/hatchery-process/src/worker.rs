@@ -117,6 +117,13 @@ impl WorkerLink {
         self.note(LedgerEvent::Finished(slot));
     }
 
+    /// Notes that this worker's loop turns, as the front end has asked.
+    pub fn beat(&self) {
+        if self.ledger.beat() {
+            self.tell(&FromWorker::Doorbell);
+        }
+    }
+
     fn note(&self, event: LedgerEvent) {
         if self.ledger.write(event) {
             self.tell(&FromWorker::Doorbell);

@@ -29,6 +29,7 @@ mod shared_buffer;
 mod signals;
 pub mod task;
 mod watch;
+mod whereabouts;
 mod worker;
 
 pub use config::{

@@ -19,6 +19,7 @@ mod reloading;
 mod replacement;
 mod room;
 mod scaling;
+mod stalls;
 mod start;
 mod storm;
 

@@ -291,6 +291,13 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "How long a worker may take to become ready."
     ),
     key!(
+        workers.stall_timeout,
+        Duration,
+        ANY,
+        r#""0s" (never), or a number and a unit (us, ms, s, m, h), such as "1m""#,
+        "After what time a worker is killed whose event loop stands still; until then it gets nothing more."
+    ),
+    key!(
         workers.drain_timeout,
         Duration,
         ANY,

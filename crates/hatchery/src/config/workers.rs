@@ -32,6 +32,11 @@ pub struct WorkersConfig {
     pub max_unavailable: NonZeroU32,
     /// How long a worker may take to become ready; never zero.
     pub start_timeout: Duration,
+    /// After what time a worker is killed whose event loop stands still; zero is never.
+    ///
+    /// Time counts only while the front end itself runs on time: not while the machine sleeps or
+    /// everything is stopped. Workers that block have no event loop.
+    pub stall_timeout: Duration,
     /// How long a worker may take to finish what it has in hand; zero kills it at once.
     pub drain_timeout: Duration,
 }
@@ -47,6 +52,7 @@ impl Default for WorkersConfig {
             max_descriptors: 0,
             max_unavailable: NonZeroU32::MIN,
             start_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
         }
     }

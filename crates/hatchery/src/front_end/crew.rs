@@ -7,9 +7,11 @@ use std::time::Duration;
 use hatchery_os::RecvError;
 use hatchery_process::{DESCRIPTORS_MAX, FromWorker, Handover, LedgerReader, ToWorker};
 use hatchery_process::{decode, encode};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 
+use super::pulse::Pulse;
 use super::roster::Seat;
 use super::staff::Epoch;
 use crate::watch::watch;
@@ -32,6 +34,10 @@ pub(crate) struct CrewMember {
     pub(crate) epoch: Epoch,
     pub(crate) channel: AsyncFd<OwnedFd>,
     pub(crate) ledger: LedgerReader,
+    /// Rung when its loop is to answer.
+    pub(crate) bell: OwnedFd,
+    /// Whether its loop answers.
+    pub(crate) pulse: Pulse,
     /// Placed with it and not sent yet.
     pub(crate) outbox: Vec<u32>,
     pub(crate) process: Process,
@@ -98,6 +104,8 @@ impl CrewMember {
             epoch,
             channel: watch(channel)?,
             ledger,
+            bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            pulse: Pulse::default(),
             outbox: Vec::new(),
             process: Process::Asked,
             complaint: None,
@@ -146,6 +154,13 @@ impl CrewMember {
             Err(RecvError::Empty) => Ok(None),
             Err(error) => Err(io::Error::other(error)),
         }
+    }
+
+    /// Asks the worker's loop whether it turns.
+    pub(crate) fn ask(&mut self) {
+        self.ledger.ask(self.pulse.ask());
+        // A bell that cannot be rung any more has been rung more often than anybody counts.
+        let _full = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
     }
 
     /// Tells the worker that nothing more will come.

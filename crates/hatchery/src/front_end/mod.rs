@@ -17,6 +17,7 @@ mod ending;
 mod handing;
 mod lease;
 mod listener;
+mod pulse;
 mod queue;
 mod reloading;
 mod restart;
@@ -28,6 +29,7 @@ mod staff;
 #[cfg(test)]
 mod staff_tests;
 mod staffing;
+mod watching;
 
 pub(crate) use self::child::started;
 pub(crate) use self::listener::{AcceptOutcome, Listener, accept};
@@ -51,6 +53,7 @@ use self::commanding::ControlSocket;
 use self::complaints::Complaints;
 use self::crew::CrewMember;
 use self::listener::BindOptions;
+use self::pulse::Rounds;
 use self::queue::WaitQueue;
 use self::reloading::Reload;
 pub(crate) use self::restart::{FAILED_STARTS_MAX, Restarts, Verdict};
@@ -131,6 +134,7 @@ struct FrontEnd {
     is_busy: bool,
     send_retry: Option<Duration>,
     check_up: Option<Duration>,
+    rounds: Rounds,
     announced: bool,
     on_ready: Option<OnReady>,
     exchange: Exchange,
@@ -207,6 +211,7 @@ impl FrontEnd {
             is_busy: false,
             send_retry: None,
             check_up: plan.checks_up().then_some(CHECK_UP),
+            rounds: Rounds::default(),
             announced: false,
             on_ready: launch.on_ready,
             exchange: launch.exchange,
@@ -236,6 +241,7 @@ impl FrontEnd {
         self.read_messages(context, now);
         self.expire_timers(now);
         self.read_ledgers(now);
+        self.look_round(now);
         let mut more = self.accept(context, now);
         self.place_waiting(now);
         self.hand_over(now);
@@ -324,6 +330,7 @@ impl FrontEnd {
             self.send_retry,
             self.fork_server_retry,
             self.check_up,
+            self.rounds.due(),
             self.pause.until(),
             self.complaints.due(),
             waiting,

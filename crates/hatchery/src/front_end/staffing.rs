@@ -105,7 +105,10 @@ impl FrontEnd {
             has_start_hook: plan.body.start_hook.is_some(),
             state: plan.body.state_bytes(),
         };
-        let mut descriptors: Vec<BorrowedFd<'_>> = vec![theirs.as_fd(), ledger.as_fd()];
+        let mut member = CrewMember::new(key, place.1, ours, ledger)
+            .map_err(Error::os("a worker's channel cannot be watched"))?;
+        let mut descriptors: Vec<BorrowedFd<'_>> =
+            vec![theirs.as_fd(), member.ledger.as_fd(), member.bell.as_fd()];
         if plan.is_direct() {
             let own = self
                 .listeners
@@ -123,8 +126,6 @@ impl FrontEnd {
         drop(descriptors);
         tokio::spawn(follow(starting, key, self.events_sender.clone()));
         let now = self.born.elapsed();
-        let mut member = CrewMember::new(key, place.1, ours, ledger)
-            .map_err(Error::os("a worker's channel cannot be watched"))?;
         member.since = now;
         member.ready_by = Some(now.saturating_add(plan.workers.start_timeout));
         member.retire_by = self.retirement_age(key.generation, now);

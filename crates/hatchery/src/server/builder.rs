@@ -213,6 +213,23 @@ impl ServerBuilder {
         self
     }
 
+    /// Kills a worker whose event loop stands still for this long, so that others take its place;
+    /// zero is never.
+    ///
+    /// A handler that computes or blocks without awaiting keeps its worker's loop, and with it all
+    /// connections of that worker: until the loop turns again the worker gets nothing more. Time
+    /// counts only while the front end itself runs on time, so a machine that sleeps, or a server
+    /// that is stopped as a whole, loses nobody. Workers of [`serve_blocking`](Self::serve_blocking)
+    /// have no loop.
+    ///
+    /// # Default
+    ///
+    /// 1 minute.
+    pub fn stall_timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.config.workers.stall_timeout = timeout;
+        self
+    }
+
     /// Gives each worker a copy of `value`, serialised; handlers reach it through
     /// [`Connection::state`](crate::ConnectionInfo::state) and [`Worker::state`].
     ///

@@ -9,6 +9,7 @@ mod connection;
 mod context;
 mod direct;
 mod incoming;
+mod pulse;
 mod start;
 mod stream;
 
@@ -83,6 +84,7 @@ where
         Err(error) => return context.fail(&format!("its runtime cannot be built: {error}")),
     };
     let outcome = runtime.block_on(async {
+        pulse::start(context).map_err(|error| error.to_string())?;
         let receiver = Receiver::new(context).map_err(|error| error.to_string())?;
         let worker = Worker::new(context, receiver);
         body(worker).await.map_err(|error| error.to_string())

@@ -22,7 +22,7 @@ const REFUSED: u8 = 1;
 /// more than an exit code, to its caller in the same thread.
 static REFUSAL: Mutex<Option<String>> = Mutex::new(None);
 
-/// What a worker is told when it starts; channel, ledger and listeners come as descriptors.
+/// What a worker is told when it starts; channel, ledger, bell and listeners come as descriptors.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct WorkerStart {
     pub(crate) seat: u32,
@@ -85,9 +85,11 @@ pub(super) fn set_up(start: Start) -> Option<&'static Context> {
     let told: WorkerStart = postcard::from_bytes(&start.bytes).ok()?;
     let mut descriptors = start.descriptors.into_iter();
     let (channel, memory) = (descriptors.next()?, descriptors.next()?);
+    let bell = descriptors.next()?;
     let ledger = LedgerWriter::map(memory, told.slots).ok()?;
     let link = WorkerLink::new(channel, ledger);
     let mut context = Context::new(link, told.seat, told.generation);
+    context.bell = Mutex::new(Some(bell));
     context.listeners = Mutex::new(descriptors.collect());
     context.is_direct = told.is_direct;
     context.is_batch = told.is_batch;

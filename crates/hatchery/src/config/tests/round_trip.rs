@@ -76,7 +76,7 @@ fn any_workers() -> impl Strategy<Value = WorkersConfig> {
         number().prop_map(WorkerCount::Times),
         number().prop_map(WorkerCount::Fixed),
     ];
-    let timeouts = (1..=u64::MAX, any::<u64>(), any::<u64>());
+    let timeouts = (1..=u64::MAX, any::<u64>(), any::<u64>(), any::<u64>());
     let recycling = (any::<u64>(), any::<u32>(), number());
     let connections = 0..=i64::MAX.unsigned_abs();
     (count, number(), connections, recycling, timeouts).prop_map(
@@ -85,7 +85,7 @@ fn any_workers() -> impl Strategy<Value = WorkersConfig> {
             max_concurrency,
             max_connections,
             (bytes, max_descriptors, max_unavailable),
-            (start, drain, age),
+            (start, drain, age, stall),
         )| WorkersConfig {
             count,
             max_concurrency,
@@ -95,6 +95,7 @@ fn any_workers() -> impl Strategy<Value = WorkersConfig> {
             max_descriptors,
             max_unavailable,
             start_timeout: Duration::from_micros(start),
+            stall_timeout: Duration::from_micros(stall),
             drain_timeout: Duration::from_micros(drain),
         },
     )
@@ -129,6 +130,7 @@ max_age = "0s"                       # default
 max_descriptors = 0                  # default
 max_unavailable = 1                  # default
 start_timeout = "10s"                # default
+stall_timeout = "1m"                 # default
 drain_timeout = "30s"                # default
 
 [control]

@@ -33,7 +33,7 @@ const fn case(
     }
 }
 
-const CASES: [Case; 19] = [
+const CASES: [Case; 20] = [
     case(
         "server.bind",
         (r#"["fd:7"]"#, "fd:7", r#"["fd:7"]"#),
@@ -124,6 +124,12 @@ const CASES: [Case; 19] = [
         (r#""1us""#, "1us", r#""1us""#),
         r#""0s""#,
         Some("0s"),
+    ),
+    case(
+        "workers.stall_timeout",
+        (r#""1m30s""#, "90s", r#""1m30s""#),
+        "60",
+        Some("-1s"),
     ),
     case(
         "workers.drain_timeout",
