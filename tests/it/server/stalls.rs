@@ -110,31 +110,25 @@ fn a_worker_without_work_is_not_woken_by_the_watch() {
 
 #[test]
 fn a_server_that_is_stopped_as_a_whole_and_goes_on_loses_nobody() {
-    let mut server = watchful("workers.stall_timeout=400ms");
-    for round in 0..3 {
-        let mut clients = one_each(&server);
-        let mut everything = server.everything();
-        if round == 1 {
-            // The judge goes on first, and finds everybody silent.
-            everything.sort_by_key(|process| process.pid() != server.process().pid());
-        }
-        everything.iter().for_each(|it| it.signal(Signal::STOP));
+    let mut server = watchful("workers.stall_timeout=1s");
+    let mut clients = one_each(&server);
+    let (judge, workers) = (server.process(), server.workers());
+    // The judge stops last and goes on first: its question is out, and it finds everybody silent.
+    workers.iter().for_each(|it| it.signal(Signal::STOP));
+    wait_for_log(&server, "a worker's loop does not turn");
+    judge.signal(Signal::STOP);
 
-        let_pass(Duration::from_millis(1200));
-        everything.iter().for_each(|it| it.signal(Signal::CONT));
+    let_pass(Duration::from_millis(1500));
+    judge.signal(Signal::CONT);
+    let_pass(Duration::from_millis(300));
+    workers.iter().for_each(|it| it.signal(Signal::CONT));
 
-        for client in &mut clients {
-            assert!(server.workers.contains(&client.worker()));
-        }
-        let_pass(Duration::from_millis(600));
-        assert!(
-            server
-                .workers
-                .iter()
-                .all(|&pid| Process::find(pid).is_some_and(|it| it.is_alive()))
-        );
-        drop(clients);
+    for (client, worker) in clients.iter_mut().zip(&server.workers) {
+        assert_eq!(client.worker(), *worker);
     }
+    let_pass(Duration::from_millis(1500));
+    assert!(workers.iter().all(Process::is_alive), "{}", server.errors());
+    drop(clients);
     server.end();
 }
 
