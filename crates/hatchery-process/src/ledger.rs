@@ -14,13 +14,21 @@
 //! word 16        wanted: tell me of the next event              (front end sets, worker clears)
 //! word 17        asked: the number of the last question         (front end writes)
 //! word 32 …      ring of events, a power of two                 (worker writes)
+//! wide 2n        deadline of the handler in place n, or 0       (worker writes)
+//! wide 2n + 1    the number of its connection                   (worker writes)
 //! ```
+//!
+//! A deadline is a time of `CLOCK_MONOTONIC`, which all processes of a machine share. Its place is
+//! the worker's own choice, and is not the slot of the connection: a worker that accepts for itself
+//! has no slots.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use hatchery_os::{Layout, MapError, SharedMemory};
+use rustix::time::{ClockId, clock_gettime};
 
 const RECEIVED: usize = 0;
 const HEAD: usize = 1;
@@ -74,7 +82,7 @@ impl LedgerWriter {
     /// Returns [`MapError`] if the memory is not such a ledger.
     pub fn map(memory: OwnedFd, slots: u32) -> Result<Self, MapError> {
         let ring = ring_size(slots);
-        let memory = SharedMemory::map(memory, layout(ring))?;
+        let memory = SharedMemory::map(memory, layout(ring, slots))?;
         Ok(Self {
             memory,
             counts: Mutex::default(),
@@ -124,6 +132,28 @@ impl LedgerWriter {
         self.is_wanted()
     }
 
+    /// Writes by when the handler in `place` has to be done with its connection.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the ledger has no such place.
+    pub fn hold(&self, place: u32, connection: u64, deadline: Duration) {
+        let at = 2 * place as usize;
+        let micros = u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX);
+        let wides = self.memory.wides();
+        wides[at + 1].store(connection, Ordering::Relaxed);
+        wides[at].store(micros.max(1), Ordering::Release);
+    }
+
+    /// Writes that the handler in `place` is done.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the ledger has no such place.
+    pub fn let_go(&self, place: u32) {
+        self.memory.wides()[2 * place as usize].store(0, Ordering::Release);
+    }
+
     /// Takes the front end's wish to be told, if there is one.
     ///
     /// The fence pairs with the one in [`LedgerReader::want`]: either the front end sees the event
@@ -141,6 +171,7 @@ pub struct LedgerReader {
     memory: SharedMemory,
     read: u32,
     ring: u32,
+    slots: u32,
 }
 
 impl LedgerReader {
@@ -152,9 +183,10 @@ impl LedgerReader {
     pub fn create(slots: u32) -> Result<Self, MapError> {
         let ring = ring_size(slots);
         Ok(Self {
-            memory: SharedMemory::create(layout(ring))?,
+            memory: SharedMemory::create(layout(ring, slots))?,
             read: 0,
             ring,
+            slots,
         })
     }
 
@@ -173,6 +205,22 @@ impl LedgerReader {
     #[must_use]
     pub fn beat(&self) -> u32 {
         self.memory.words()[BEAT].load(Ordering::Acquire)
+    }
+
+    /// Lists the handlers that have a deadline: their places, and by when each has to be done.
+    pub fn deadlines(&self) -> impl Iterator<Item = (u32, Duration)> {
+        let wides = self.memory.wides();
+        (0..self.slots).filter_map(|place| {
+            let micros = wides[2 * place as usize].load(Ordering::Acquire);
+            (micros > 0).then(|| (place, Duration::from_micros(micros)))
+        })
+    }
+
+    /// The number of the connection that the worker says it has in `place`.
+    #[must_use]
+    pub fn holder(&self, place: u32) -> Option<u64> {
+        let number = self.memory.wides().get(2 * place as usize + 1)?;
+        Some(number.load(Ordering::Relaxed))
     }
 
     /// Takes the next event, if there is one.
@@ -216,11 +264,18 @@ impl AsFd for LedgerReader {
 }
 
 /// The words of a ledger whose ring has this many places.
-fn layout(ring: u32) -> Layout {
+fn layout(ring: u32, slots: u32) -> Layout {
     Layout {
         words: RING + ring as usize,
-        wides: 0,
+        wides: 2 * slots as usize,
     }
+}
+
+/// The time that all processes of this machine share; it never goes back.
+#[must_use]
+pub fn monotonic() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::try_from(now).expect("monotonic time is not negative")
 }
 
 /// Two events a slot, rounded up to a power of two.
@@ -278,6 +333,23 @@ mod tests {
 
             assert_eq!(reader.beat(), number);
         }
+    }
+
+    #[test]
+    fn only_handlers_that_hold_something_have_a_deadline() {
+        let (reader, writer) = ledger(3);
+        writer.hold(0, 7, Duration::from_micros(70));
+        writer.hold(2, 9, Duration::MAX);
+        writer.hold(1, 8, Duration::ZERO);
+
+        writer.let_go(0);
+
+        let deadlines: Vec<_> = reader.deadlines().map(|(place, _)| place).collect();
+        assert_eq!(deadlines, [1, 2]);
+        assert_eq!(
+            [1, 2, 3].map(|place| reader.holder(place)),
+            [Some(8), Some(9), None]
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use hatchery_os::RecvError;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -122,6 +123,16 @@ impl WorkerLink {
         if self.ledger.beat() {
             self.tell(&FromWorker::Doorbell);
         }
+    }
+
+    /// Notes by when the handler in `place` has to be done.
+    pub fn hold(&self, place: u32, connection: u64, deadline: Duration) {
+        self.ledger.hold(place, connection, deadline);
+    }
+
+    /// Notes that the handler in `place` is done.
+    pub fn let_go(&self, place: u32) {
+        self.ledger.let_go(place);
     }
 
     fn note(&self, event: LedgerEvent) {

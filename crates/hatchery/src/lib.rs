@@ -83,6 +83,6 @@ pub use runtime::{Outcome, init, init_with, run_blocking_main, run_main};
 pub use server::{FromSocket, Ready, Server, ServerBuilder, SocketKind};
 pub use shared_buffer::SharedBuffer;
 pub use worker::{
-    BlockingConnection, Connection, ConnectionGuard, ConnectionInfo, Incoming, Worker,
-    retire_worker,
+    BlockingConnection, Connection, ConnectionGuard, ConnectionInfo, Incoming, SoftDeadline,
+    Worker, retire_worker,
 };

@@ -4,6 +4,7 @@ mod blocking;
 mod client;
 mod command;
 mod control;
+mod deadlines;
 mod direct;
 mod distribution;
 mod embedded;

@@ -298,6 +298,20 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "After what time a worker is killed whose event loop stands still; until then it gets nothing more."
     ),
     key!(
+        workers.soft_deadline,
+        Duration,
+        ANY,
+        r#""0s" (never), or a number and a unit (us, ms, s, m, h), such as "10s""#,
+        "After what time it is logged, and told to the program, that a handler still has its connection."
+    ),
+    key!(
+        workers.hard_deadline,
+        Duration,
+        ANY,
+        r#""0s" (never), or a number and a unit (us, ms, s, m, h), such as "1m""#,
+        "After what time a worker is killed one of whose handlers still has its connection; handlers can extend it."
+    ),
+    key!(
         workers.drain_timeout,
         Duration,
         ANY,

@@ -37,6 +37,11 @@ pub struct WorkersConfig {
     /// Time counts only while the front end itself runs on time: not while the machine sleeps or
     /// everything is stopped. Workers that block have no event loop.
     pub stall_timeout: Duration,
+    /// After what time it is told that a handler still has its connection; zero is never.
+    pub soft_deadline: Duration,
+    /// After what time a worker is killed one of whose handlers still has its connection; zero is
+    /// never.
+    pub hard_deadline: Duration,
     /// How long a worker may take to finish what it has in hand; zero kills it at once.
     pub drain_timeout: Duration,
 }
@@ -53,6 +58,8 @@ impl Default for WorkersConfig {
             max_unavailable: NonZeroU32::MIN,
             start_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(60),
+            soft_deadline: Duration::ZERO,
+            hard_deadline: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
         }
     }

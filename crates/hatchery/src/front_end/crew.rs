@@ -11,6 +11,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 
+use super::overdue::Overdue;
 use super::pulse::Pulse;
 use super::roster::Seat;
 use super::staff::Epoch;
@@ -38,6 +39,8 @@ pub(crate) struct CrewMember {
     pub(crate) bell: OwnedFd,
     /// Whether its loop answers.
     pub(crate) pulse: Pulse,
+    /// Which of its handlers take too long.
+    pub(crate) overdue: Overdue,
     /// Placed with it and not sent yet.
     pub(crate) outbox: Vec<u32>,
     pub(crate) process: Process,
@@ -106,6 +109,7 @@ impl CrewMember {
             ledger,
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             pulse: Pulse::default(),
+            overdue: Overdue::default(),
             outbox: Vec::new(),
             process: Process::Asked,
             complaint: None,

@@ -17,6 +17,7 @@ mod ending;
 mod handing;
 mod lease;
 mod listener;
+mod overdue;
 mod pulse;
 mod queue;
 mod reloading;

@@ -103,6 +103,8 @@ impl FrontEnd {
             direct_share: plan.direct_share(),
             is_batch: plan.server.scheduling == Scheduling::Batch,
             has_start_hook: plan.body.start_hook.is_some(),
+            has_soft_hook: plan.body.soft_hook.is_some(),
+            deadlines: (plan.workers.soft_deadline, plan.workers.hard_deadline),
             state: plan.body.state_bytes(),
         };
         let mut member = CrewMember::new(key, place.1, ours, ledger)

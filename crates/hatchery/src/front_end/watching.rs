@@ -1,6 +1,8 @@
-//! Looking at workers that have work: whether their loops turn.
+//! Looking at workers that have work: whether their loops turn, and whether handlers take too long.
 
 use std::time::Duration;
+
+use hatchery_process::monotonic;
 
 use super::FrontEnd;
 use super::pulse::{Finding, Lapse, pace};
@@ -11,7 +13,7 @@ impl FrontEnd {
     /// Looks at all workers, if it is time to.
     pub(super) fn look_round(&mut self, now: Duration) {
         self.hear_pulses();
-        let watched = [self.stall_timeout()];
+        let watched = [self.stall_timeout(), self.plan.workers.hard_deadline];
         let has_work = || (0..self.crew.len()).any(|seat| self.is_watched(Seat(seat)));
         let pace = pace(&watched).filter(|_| has_work());
         let Some(lapse) = self.rounds.begin(pace, now) else {
@@ -19,6 +21,7 @@ impl FrontEnd {
         };
         for seat in (0..self.crew.len()).map(Seat) {
             self.feel_pulse(seat, lapse);
+            self.check_deadlines(seat, lapse);
         }
     }
 
@@ -73,6 +76,34 @@ impl FrontEnd {
             _ if member.pulse.is_quiet() => member.ask(),
             _ => {}
         }
+    }
+
+    /// Kills a worker one of whose handlers is past its hard deadline.
+    fn check_deadlines(&mut self, seat: Seat, lapse: Lapse) {
+        let has_deadlines = !self.plan.workers.hard_deadline.is_zero();
+        let Some(member) = self.member(seat).filter(|_| has_deadlines) else {
+            return;
+        };
+        let handlers = member.ledger.deadlines();
+        let Some(place) = member.overdue.look(handlers, monotonic(), lapse) else {
+            return;
+        };
+        let connection = member.ledger.holder(place).unwrap_or_default();
+        let pid = member.pid();
+        let whereabouts = pid.map(Whereabouts::of).unwrap_or_default();
+        if member.complaint.is_none() {
+            tracing::error!(
+                worker = seat.0,
+                pid,
+                connection,
+                "a handler is past its hard deadline, and its worker is killed; it {whereabouts}"
+            );
+        }
+        let complaint = &mut member.complaint;
+        complaint.get_or_insert_with(|| {
+            format!("the handler of connection {connection} was past its hard deadline")
+        });
+        member.kill();
     }
 
     /// Kills a worker whose loop stands still.

@@ -16,7 +16,7 @@ use crate::control::{self, Control, Exchange};
 use crate::error::{Error, HandlerResult, Result};
 use crate::front_end;
 use crate::signals::Shutdown;
-use crate::worker::{self, Connection, Worker};
+use crate::worker::{self, Connection, SoftDeadline, Worker};
 
 /// A server on a pool of pre-forked workers.
 ///
@@ -62,6 +62,7 @@ impl Server {
             refused: None,
             state: None,
             start_hook: None,
+            soft_hook: None,
             on_ready: None,
             shutdown: None,
             signals: true,
@@ -84,6 +85,7 @@ pub struct ServerBuilder {
     refused: Option<Error>,
     state: Option<(Entry, Vec<u8>)>,
     start_hook: Option<Entry>,
+    soft_hook: Option<Entry>,
     on_ready: Option<OnReady>,
     shutdown: Option<Shutdown>,
     signals: bool,
@@ -227,6 +229,39 @@ impl ServerBuilder {
     /// 1 minute.
     pub fn stall_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.config.workers.stall_timeout = timeout;
+        self
+    }
+
+    /// Limits how long a handler may have a connection: after `soft` that is logged and told to
+    /// [`on_soft_deadline`](Self::on_soft_deadline), after `hard` its worker is killed, and with it
+    /// all that the worker has in hand; zero is never.
+    ///
+    /// Both count from when the handler gets the connection, and
+    /// [`extend`](crate::ConnectionInfo::extend) moves both. As with
+    /// [`stall_timeout`](Self::stall_timeout), a machine that sleeps kills nobody.
+    ///
+    /// # Default
+    ///
+    /// Neither.
+    pub fn deadlines(&mut self, soft: Duration, hard: Duration) -> &mut Self {
+        self.config.workers.soft_deadline = soft;
+        self.config.workers.hard_deadline = hard;
+        self
+    }
+
+    /// Calls `hook` in the worker when a handler is past its soft deadline, beside logging it.
+    ///
+    /// It is called once for each deadline that passes, on a thread of its own: the handler may keep
+    /// the worker's loop.
+    ///
+    /// # Default
+    ///
+    /// Nothing is called.
+    pub fn on_soft_deadline<F>(&mut self, hook: F) -> &mut Self
+    where
+        F: Fn(&SoftDeadline) + Copy + Send + Sync + 'static,
+    {
+        self.soft_hook = Some(worker::soft_hook(hook));
         self
     }
 
@@ -396,6 +431,7 @@ impl ServerBuilder {
         let body = Body {
             entry,
             start_hook: self.start_hook,
+            soft_hook: self.soft_hook,
             state: self.state.clone(),
             is_blocking,
             accepts,

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hatchery_process::BatchError;
 
+use super::clocks::Clock;
 use super::connection::ConnectionInfo;
 use super::context::Context;
 use crate::error::HandlerResult;
@@ -89,6 +90,7 @@ where
     context.tell_ready();
     hatchery_process::serve_blocking(&context.link, |handover, socket| {
         let info = ConnectionInfo::from(handover);
+        let _clock = Clock::start(context, info);
         let connection = S::from_socket(socket, info);
         let (id, peer) = (info.id, info.peer);
         match catch_unwind(AssertUnwindSafe(|| handler(connection))) {

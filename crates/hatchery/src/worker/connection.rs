@@ -7,11 +7,13 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
 
 use hatchery_process::{Claim, Handover, Peer};
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use super::clocks::Clock;
 use super::context::{self, Context};
 use super::stream::Stream;
 
@@ -43,6 +45,18 @@ impl ConnectionInfo {
     #[must_use]
     pub fn listener(&self) -> usize {
         usize::from(self.listener)
+    }
+
+    /// Gives the handler this long from now before its soft deadline; the hard one follows at the
+    /// distance it has.
+    ///
+    /// A deadline never comes sooner by this. A handler that serves many requests of one connection
+    /// calls it for each, so that the deadlines are those of a request. Where none is configured, and
+    /// once the connection is over, it does nothing.
+    pub fn extend(&self, time: Duration) {
+        if let Some(worker) = Context::current() {
+            worker.extend(self.id, time);
+        }
     }
 
     /// The state that the program gave its workers.
@@ -88,13 +102,19 @@ pub struct Connection {
 #[derive(Debug)]
 pub struct ConnectionGuard {
     context: &'static Context,
+    /// Runs while a handler has the connection, and stops before the claim ends.
+    clock: Option<Clock>,
     claim: Option<Claim>,
 }
 
 impl ConnectionGuard {
     pub(super) fn new(context: &'static Context, claim: Option<Claim>) -> Self {
         context.connection_began();
-        Self { context, claim }
+        Self {
+            context,
+            clock: None,
+            claim,
+        }
     }
 
     /// Notes that the connection is in use, and cannot go to another worker any more.
@@ -126,6 +146,12 @@ impl Connection {
             guard,
             info,
         }
+    }
+
+    /// Starts its clock, for a handler gets it now.
+    pub(super) fn start_clock(mut self) -> Self {
+        self.guard.clock = Clock::start(self.guard.context, self.info);
+        self
     }
 
     /// Reads some bytes; 0 means that the peer will send no more.
@@ -243,7 +269,8 @@ impl Connection {
         self.guard.note_use();
         let socket = self.stream.take();
         let socket = socket.expect("a connection has its socket until it is taken apart");
-        let guard = ConnectionGuard::new(self.guard.context, self.guard.claim.take());
+        let mut guard = ConnectionGuard::new(self.guard.context, self.guard.claim.take());
+        guard.clock = self.guard.clock.take();
         (socket, guard)
     }
 }

@@ -10,6 +10,7 @@ use hatchery_process::{FromWorker, WorkerLink};
 use tokio::sync::Notify;
 
 use super::FAILED;
+use super::clocks::Clocks;
 
 /// The longest complaint that is sent to the front end.
 const COMPLAINT_BYTES_MAX: usize = 2048;
@@ -43,6 +44,8 @@ pub(crate) struct Context {
     pub(super) room: u32,
     /// The listeners it accepts from, where workers accept themselves, until it has a runtime.
     pub(super) listeners: Mutex<Vec<OwnedFd>>,
+    /// By when handlers should be done.
+    pub(super) clocks: Clocks,
     /// Rung by the front end when it asks whether the loop turns, until the loop has it.
     pub(super) bell: Mutex<Option<OwnedFd>>,
     pub(super) is_direct: bool,
@@ -76,6 +79,7 @@ impl Context {
             generation,
             room: u32::MAX,
             listeners: Mutex::default(),
+            clocks: Clocks::default(),
             bell: Mutex::default(),
             is_direct: false,
             is_batch: false,
@@ -86,6 +90,11 @@ impl Context {
             is_awaited: AtomicBool::new(false),
             has_retired: AtomicBool::new(false),
         }
+    }
+
+    /// The worker that this process is, if it is one.
+    pub(super) fn current() -> Option<&'static Self> {
+        CURRENT.get().copied()
     }
 
     /// Tells the front end that this worker can be used.

@@ -5,6 +5,7 @@
 //! blocking handler, or whatever the program gave it.
 
 mod blocking;
+mod clocks;
 mod connection;
 mod context;
 mod direct;
@@ -20,10 +21,12 @@ use futures::FutureExt as _;
 use hatchery_process::Start;
 
 pub use self::blocking::BlockingConnection;
+pub use self::clocks::SoftDeadline;
 pub use self::connection::{Connection, ConnectionGuard, ConnectionInfo};
 pub use self::context::retire_worker;
 pub use self::incoming::{Incoming, Worker};
 
+pub(crate) use self::clocks::soft_hook;
 pub(crate) use self::start::{WorkerStart, start_hook, state_installer};
 
 use self::incoming::Receiver;

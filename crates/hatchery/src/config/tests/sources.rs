@@ -33,7 +33,7 @@ const fn case(
     }
 }
 
-const CASES: [Case; 20] = [
+const CASES: [Case; 22] = [
     case(
         "server.bind",
         (r#"["fd:7"]"#, "fd:7", r#"["fd:7"]"#),
@@ -130,6 +130,18 @@ const CASES: [Case; 20] = [
         (r#""1m30s""#, "90s", r#""1m30s""#),
         "60",
         Some("-1s"),
+    ),
+    case(
+        "workers.soft_deadline",
+        (r#""10s""#, "10s", r#""10s""#),
+        "10",
+        Some("ten"),
+    ),
+    case(
+        "workers.hard_deadline",
+        (r#""1m""#, "60s", r#""1m""#),
+        "60",
+        Some("-1m"),
     ),
     case(
         "workers.drain_timeout",
