@@ -13,6 +13,7 @@
 //! word 2         beat: the last question that was answered      (worker writes)
 //! word 16        wanted: tell me of the next event              (front end sets, worker clears)
 //! word 17        asked: the number of the last question         (front end writes)
+//! word 18        farewell: 1 finish what you have, 2 break off  (front end writes)
 //! word 32 …      ring of events, a power of two                 (worker writes)
 //! wide 2n        deadline of the handler in place n, or 0       (worker writes)
 //! wide 2n + 1    the number of its connection                   (worker writes)
@@ -36,6 +37,7 @@ const BEAT: usize = 2;
 /// On a cache line of its own: the front end writes it while the worker writes the others.
 const WANTED: usize = 16;
 const ASKED: usize = 17;
+const FAREWELL: usize = 18;
 const RING: usize = 32;
 
 /// The bit of an event that tells a finished connection from a claimed one.
@@ -48,6 +50,18 @@ pub enum LedgerEvent {
     Claimed(u32),
     /// It is over, and the slot is free.
     Finished(u32),
+}
+
+/// How far a worker is on its way out; a later one includes those before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Farewell {
+    /// It is not.
+    #[default]
+    No,
+    /// It is to finish what it has.
+    Finish,
+    /// It is to break off what it has, and close cleanly.
+    BreakOff,
 }
 
 /// What is wrong with a ledger.
@@ -132,6 +146,16 @@ impl LedgerWriter {
         self.is_wanted()
     }
 
+    /// How far this worker is on its way out.
+    #[must_use]
+    pub fn farewell(&self) -> Farewell {
+        match self.memory.words()[FAREWELL].load(Ordering::Acquire) {
+            0 => Farewell::No,
+            1 => Farewell::Finish,
+            _ => Farewell::BreakOff,
+        }
+    }
+
     /// Writes by when the handler in `place` has to be done with its connection.
     ///
     /// # Panics
@@ -205,6 +229,11 @@ impl LedgerReader {
     #[must_use]
     pub fn beat(&self) -> u32 {
         self.memory.words()[BEAT].load(Ordering::Acquire)
+    }
+
+    /// Tells the worker how far it is on its way out; the caller rings for it.
+    pub fn tell_farewell(&self, farewell: Farewell) {
+        self.memory.words()[FAREWELL].store(farewell as u32, Ordering::Release);
     }
 
     /// Lists the handlers that have a deadline: their places, and by when each has to be done.
@@ -332,6 +361,17 @@ mod tests {
             assert!(!writer.beat());
 
             assert_eq!(reader.beat(), number);
+        }
+    }
+
+    #[test]
+    fn a_worker_learns_how_far_it_is_on_its_way_out() {
+        let (reader, writer) = ledger(1);
+        assert_eq!(writer.farewell(), Farewell::No);
+
+        for farewell in [Farewell::Finish, Farewell::BreakOff] {
+            reader.tell_farewell(farewell);
+            assert_eq!(writer.farewell(), farewell);
         }
     }
 

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::channel::{FromWorker, Handover, ToWorker, decode, encode};
 use crate::child::wait_readable;
-use crate::ledger::{LedgerEvent, LedgerWriter};
+use crate::ledger::{Farewell, LedgerEvent, LedgerWriter};
 
 /// Room for the longest message from the front end.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 2048;
@@ -123,6 +123,12 @@ impl WorkerLink {
         if self.ledger.beat() {
             self.tell(&FromWorker::Doorbell);
         }
+    }
+
+    /// How far this worker is on its way out.
+    #[must_use]
+    pub fn farewell(&self) -> Farewell {
+        self.ledger.farewell()
     }
 
     /// Notes by when the handler in `place` has to be done.

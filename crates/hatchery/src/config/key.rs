@@ -319,6 +319,13 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "How long a worker may take to finish what it has in hand."
     ),
     key!(
+        workers.kill_timeout,
+        Duration,
+        ANY,
+        r#"a number and a unit (us, ms, s, m, h), such as "5s"; "0s" kills at once"#,
+        "How long a worker that did not finish may take to break off its handlers and close, before it is killed."
+    ),
+    key!(
         control.socket,
         Option<PathBuf>,
         ANY,

@@ -44,6 +44,9 @@ pub struct WorkersConfig {
     pub hard_deadline: Duration,
     /// How long a worker may take to finish what it has in hand; zero kills it at once.
     pub drain_timeout: Duration,
+    /// How long a worker that did not finish may take to break off and close, before it is killed;
+    /// zero kills it at once.
+    pub kill_timeout: Duration,
 }
 
 impl Default for WorkersConfig {
@@ -61,6 +64,7 @@ impl Default for WorkersConfig {
             soft_deadline: Duration::ZERO,
             hard_deadline: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
+            kill_timeout: Duration::from_secs(5),
         }
     }
 }

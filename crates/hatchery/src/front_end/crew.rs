@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hatchery_os::RecvError;
 use hatchery_process::{DESCRIPTORS_MAX, FromWorker, Handover, LedgerReader, ToWorker};
-use hatchery_process::{decode, encode};
+use hatchery_process::{Farewell as Parting, decode, encode};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
@@ -58,6 +58,8 @@ pub(crate) struct CrewMember {
     pub(crate) retire_by: Option<Duration>,
     /// Whether it has been told that nothing more comes.
     pub(crate) farewell: Farewell,
+    /// Whether it has been told to break off what it has.
+    pub(crate) is_broken_off: bool,
     /// When it was started.
     pub(crate) since: Duration,
     /// What its descriptor table had room for when it became ready.
@@ -119,6 +121,7 @@ impl CrewMember {
             open_at_start: None,
             retire_by: None,
             farewell: Farewell::NotDue,
+            is_broken_off: false,
             since: Duration::ZERO,
             room: None,
             retire_after: 0,
@@ -160,15 +163,33 @@ impl CrewMember {
         }
     }
 
-    /// Asks the worker's loop whether it turns.
-    pub(crate) fn ask(&mut self) {
-        self.ledger.ask(self.pulse.ask());
+    /// Tells the worker to break off what it has, and to close cleanly.
+    pub(crate) fn break_off(&mut self) {
+        self.is_broken_off = true;
+        self.bid(Parting::BreakOff);
+    }
+
+    fn bid(&self, farewell: Parting) {
+        self.ledger.tell_farewell(farewell);
+        self.ring();
+    }
+
+    fn ring(&self) {
         // A bell that cannot be rung any more has been rung more often than anybody counts.
         let _full = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
     }
 
+    /// Asks the worker's loop whether it turns.
+    pub(crate) fn ask(&mut self) {
+        self.ledger.ask(self.pulse.ask());
+        self.ring();
+    }
+
     /// Tells the worker that nothing more will come.
     pub(crate) fn tell_to_drain(&self) -> Result<(), SendRefusal> {
+        if !self.is_broken_off {
+            self.bid(Parting::Finish);
+        }
         self.send(&ToWorker::Drain, &[])
     }
 

@@ -136,6 +136,8 @@ struct FrontEnd {
     send_retry: Option<Duration>,
     check_up: Option<Duration>,
     rounds: Rounds,
+    /// Whether workers have been told to break off what they have.
+    is_breaking_off: bool,
     announced: bool,
     on_ready: Option<OnReady>,
     exchange: Exchange,
@@ -213,6 +215,7 @@ impl FrontEnd {
             send_retry: None,
             check_up: plan.checks_up().then_some(CHECK_UP),
             rounds: Rounds::default(),
+            is_breaking_off: false,
             announced: false,
             on_ready: launch.on_ready,
             exchange: launch.exchange,

@@ -259,11 +259,15 @@ impl FrontEnd {
     /// Kills workers that take too long to become ready, or to end after they have retired.
     pub(super) fn expire_workers(&mut self, now: Duration) {
         let is_serving = self.phase == Phase::Serving;
+        let kill_after = self.kill_after();
         for member in self.crew.iter_mut().flatten() {
             if member.ends_by.is_some_and(|by| by <= now) {
                 member.ends_by = None;
                 // A server that ends has a deadline of its own.
-                if is_serving {
+                if is_serving && !member.is_broken_off && kill_after.is_some() {
+                    member.break_off();
+                    member.ends_by = kill_after.map(|after| now.saturating_add(after));
+                } else if is_serving {
                     let complaint = &mut member.complaint;
                     complaint.get_or_insert_with(|| "did not finish in time".to_owned());
                     member.kill();

@@ -205,6 +205,19 @@ impl ServerBuilder {
         self
     }
 
+    /// Gives workers that did not finish in time this long to break off, before they are killed.
+    ///
+    /// Handlers are dropped then, and clients see the end of their connections instead of a reset.
+    /// A handler that keeps the loop, or blocks, cannot be dropped.
+    ///
+    /// # Default
+    ///
+    /// 5 seconds.
+    pub fn kill_timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.config.workers.kill_timeout = timeout;
+        self
+    }
+
     /// Gives a worker this long to become ready.
     ///
     /// # Default
@@ -377,8 +390,8 @@ impl ServerBuilder {
     ///
     /// The connection is the handler's from its start on, and is lost if the worker dies then.
     ///
-    /// A handler that waits for its client does not notice that the server is to stop: give its
-    /// socket a read timeout, or the server a [`drain_timeout`](Self::drain_timeout) that you are
+    /// A handler that waits for its client does not notice that the server is to stop: have it ask
+    /// [`is_draining`](crate::ConnectionInfo::is_draining) and give its socket a read timeout, or the server a [`drain_timeout`](Self::drain_timeout) that you are
     /// ready to wait for.
     ///
     /// # Errors

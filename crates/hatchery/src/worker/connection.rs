@@ -9,10 +9,11 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
-use hatchery_process::{Claim, Handover, Peer};
+use hatchery_process::{Claim, Farewell, Handover, Peer};
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use super::breaking_off;
 use super::clocks::Clock;
 use super::context::{self, Context};
 use super::stream::Stream;
@@ -56,6 +57,28 @@ impl ConnectionInfo {
     pub fn extend(&self, time: Duration) {
         if let Some(worker) = Context::current() {
             worker.extend(self.id, time);
+        }
+    }
+
+    /// Whether this worker is to finish what it has and end.
+    ///
+    /// A handler that asks between two requests can end then, instead of waiting for another that
+    /// would be broken off.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        Context::current().is_some_and(|worker| worker.link.farewell() >= Farewell::Finish)
+    }
+
+    /// Resolves when this worker is to finish what it has and end.
+    ///
+    /// In a blocking worker nobody tells it: ask [`is_draining`](Self::is_draining) there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe.
+    pub async fn draining(&self) {
+        if let Some(worker) = Context::current() {
+            worker.until(Farewell::Finish).await;
         }
     }
 
@@ -345,6 +368,14 @@ impl AsFd for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        let context = self.guard.context;
+        if *context.farewell.borrow() == Farewell::BreakOff
+            && let Some(socket) = self.stream.take()
+        {
+            let guard = ConnectionGuard::new(context, self.guard.claim.take());
+            breaking_off::keep(context, socket, guard);
+            return;
+        }
         let Some(socket) = self.stream.socket() else {
             return;
         };

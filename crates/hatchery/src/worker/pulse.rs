@@ -1,4 +1,4 @@
-//! The heartbeat of a worker's loop: it answers when the front end asks.
+//! What a worker's loop does when the front end rings: it answers that it turns, and takes farewell.
 //!
 //! The loop itself answers, in a task like any other, so a handler that keeps the loop keeps it from
 //! answering. A loop that has nothing to do sleeps until it is asked, and is asked only while it has
@@ -32,5 +32,6 @@ async fn beat(context: &'static Context, bell: AsyncFd<OwnedFd>) {
         let _count = rustix::io::read(bell.get_ref(), &mut [0; 8]);
         rung.clear_ready();
         context.link.beat();
+        context.farewell.send_replace(context.link.farewell());
     }
 }

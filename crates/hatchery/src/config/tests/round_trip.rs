@@ -76,7 +76,7 @@ fn any_workers() -> impl Strategy<Value = WorkersConfig> {
         number().prop_map(WorkerCount::Times),
         number().prop_map(WorkerCount::Fixed),
     ];
-    let timeouts = (1..=u64::MAX, any::<[u64; 5]>());
+    let timeouts = (1..=u64::MAX, any::<[u64; 6]>());
     let recycling = (any::<u64>(), any::<u32>(), number());
     let connections = 0..=i64::MAX.unsigned_abs();
     (count, number(), connections, recycling, timeouts).prop_map(
@@ -85,7 +85,7 @@ fn any_workers() -> impl Strategy<Value = WorkersConfig> {
             max_concurrency,
             max_connections,
             (bytes, max_descriptors, max_unavailable),
-            (start, [drain, age, stall, soft, hard]),
+            (start, [drain, age, stall, soft, hard, kill]),
         )| WorkersConfig {
             count,
             max_concurrency,
@@ -99,6 +99,7 @@ fn any_workers() -> impl Strategy<Value = WorkersConfig> {
             soft_deadline: Duration::from_micros(soft),
             hard_deadline: Duration::from_micros(hard),
             drain_timeout: Duration::from_micros(drain),
+            kill_timeout: Duration::from_micros(kill),
         },
     )
 }
@@ -136,6 +137,7 @@ stall_timeout = "1m"                 # default
 soft_deadline = "0s"                 # default
 hard_deadline = "0s"                 # default
 drain_timeout = "30s"                # default
+kill_timeout = "5s"                  # default
 
 [control]
 socket = ""                          # default

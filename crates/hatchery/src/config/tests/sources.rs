@@ -33,7 +33,7 @@ const fn case(
     }
 }
 
-const CASES: [Case; 22] = [
+const CASES: [Case; 23] = [
     case(
         "server.bind",
         (r#"["fd:7"]"#, "fd:7", r#"["fd:7"]"#),
@@ -148,6 +148,12 @@ const CASES: [Case; 22] = [
         (r#""0s""#, "0s", r#""0s""#),
         "1979-05-27",
         Some("-1s"),
+    ),
+    case(
+        "workers.kill_timeout",
+        (r#""5s""#, "5s", r#""5s""#),
+        "5",
+        Some("-5s"),
     ),
     case(
         "control.socket",
