@@ -128,18 +128,22 @@ fn a_soft_deadline_is_told_once_with_where_the_handler_is() {
 
 #[test]
 fn a_server_that_is_stopped_past_every_deadline_loses_nobody() {
-    let mut server = start("talk", "workers.hard_deadline=1s");
+    let mut server = start("talk", "workers.hard_deadline=2s");
     let mut clients = [server.client(), server.client()];
     let pids = clients.each_mut().map(|it| it.worker());
     let everything = server.everything();
     everything.iter().for_each(|it| it.signal(Signal::STOP));
 
-    let begin = Instant::now();
-    let long = Deadline::after(Duration::from_secs(4));
-    eventually(long, "time passes", || {
-        begin.elapsed() > Duration::from_millis(1500)
-    });
+    let let_pass = |millis| {
+        let begin = Instant::now();
+        eventually(Deadline::usual(), "time passes", || {
+            begin.elapsed() > Duration::from_millis(millis)
+        });
+    };
+    let_pass(2500);
     everything.iter().for_each(|it| it.signal(Signal::CONT));
+    // Two rounds in time would be enough to find them overdue.
+    let_pass(1000);
 
     for (client, pid) in clients.iter_mut().zip(pids) {
         assert_eq!(client.worker(), pid);
