@@ -26,11 +26,11 @@ mod retiring;
 mod roster;
 #[cfg(test)]
 mod roster_tests;
+mod rounds;
 mod staff;
 #[cfg(test)]
 mod staff_tests;
 mod staffing;
-mod watching;
 
 pub(crate) use self::child::started;
 pub(crate) use self::listener::{AcceptOutcome, Listener, accept};
