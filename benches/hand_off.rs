@@ -20,6 +20,7 @@ fn message(count: usize) -> Vec<u8> {
         slot: u32::try_from(slot).expect("a batch is small"),
         listener: 0,
         peer: Peer::Inet(address),
+        state: None,
     });
     let mut bytes = Vec::new();
     encode(&ToWorker::Connections(handovers.collect()), &mut bytes);

@@ -10,20 +10,34 @@
 //! ```text
 //! word 0         received: connections taken from the channel   (worker writes)
 //! word 1         head: events written                           (worker writes)
+//! word 2         beat: the last question that was answered      (worker writes)
 //! word 16        wanted: tell me of the next event              (front end sets, worker clears)
+//! word 17        asked: the number of the last question         (front end writes)
+//! word 18        farewell: 1 finish what you have, 2 break off  (front end writes)
 //! word 32 …      ring of events, a power of two                 (worker writes)
+//! wide 2n        deadline of the handler in place n, or 0       (worker writes)
+//! wide 2n + 1    the number of its connection                   (worker writes)
 //! ```
+//!
+//! A deadline is a time of `CLOCK_MONOTONIC`, which all processes of a machine share. Its place is
+//! the worker's own choice, and is not the slot of the connection: a worker that accepts for itself
+//! has no slots.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use hatchery_os::{Layout, MapError, SharedMemory};
+use rustix::time::{ClockId, clock_gettime};
 
 const RECEIVED: usize = 0;
 const HEAD: usize = 1;
+const BEAT: usize = 2;
 /// On a cache line of its own: the front end writes it while the worker writes the others.
 const WANTED: usize = 16;
+const ASKED: usize = 17;
+const FAREWELL: usize = 18;
 const RING: usize = 32;
 
 /// The bit of an event that tells a finished connection from a claimed one.
@@ -36,6 +50,18 @@ pub enum LedgerEvent {
     Claimed(u32),
     /// It is over, and the slot is free.
     Finished(u32),
+}
+
+/// How far a worker is on its way out; a later one includes those before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Farewell {
+    /// It is not.
+    #[default]
+    No,
+    /// It is to finish what it has.
+    Finish,
+    /// It is to break off what it has, and close cleanly.
+    BreakOff,
 }
 
 /// What is wrong with a ledger.
@@ -70,7 +96,7 @@ impl LedgerWriter {
     /// Returns [`MapError`] if the memory is not such a ledger.
     pub fn map(memory: OwnedFd, slots: u32) -> Result<Self, MapError> {
         let ring = ring_size(slots);
-        let memory = SharedMemory::map(memory, layout(ring))?;
+        let memory = SharedMemory::map(memory, layout(ring, slots))?;
         Ok(Self {
             memory,
             counts: Mutex::default(),
@@ -109,6 +135,49 @@ impl LedgerWriter {
         self.is_wanted()
     }
 
+    /// Answers the front end's question whether this worker's loop still turns, and says whether
+    /// the front end asked to be told.
+    ///
+    /// Only the loop itself calls this, so that a loop that stands still answers nothing.
+    #[must_use]
+    pub fn beat(&self) -> bool {
+        let words = self.memory.words();
+        words[BEAT].store(words[ASKED].load(Ordering::Acquire), Ordering::Release);
+        self.is_wanted()
+    }
+
+    /// How far this worker is on its way out.
+    #[must_use]
+    pub fn farewell(&self) -> Farewell {
+        match self.memory.words()[FAREWELL].load(Ordering::Acquire) {
+            0 => Farewell::No,
+            1 => Farewell::Finish,
+            _ => Farewell::BreakOff,
+        }
+    }
+
+    /// Writes by when the handler in `place` has to be done with its connection.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the ledger has no such place.
+    pub fn hold(&self, place: u32, connection: u64, deadline: Duration) {
+        let at = 2 * place as usize;
+        let micros = u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX);
+        let wides = self.memory.wides();
+        wides[at + 1].store(connection, Ordering::Relaxed);
+        wides[at].store(micros.max(1), Ordering::Release);
+    }
+
+    /// Writes that the handler in `place` is done.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the ledger has no such place.
+    pub fn let_go(&self, place: u32) {
+        self.memory.wides()[2 * place as usize].store(0, Ordering::Release);
+    }
+
     /// Takes the front end's wish to be told, if there is one.
     ///
     /// The fence pairs with the one in [`LedgerReader::want`]: either the front end sees the event
@@ -126,6 +195,7 @@ pub struct LedgerReader {
     memory: SharedMemory,
     read: u32,
     ring: u32,
+    slots: u32,
 }
 
 impl LedgerReader {
@@ -137,9 +207,10 @@ impl LedgerReader {
     pub fn create(slots: u32) -> Result<Self, MapError> {
         let ring = ring_size(slots);
         Ok(Self {
-            memory: SharedMemory::create(layout(ring))?,
+            memory: SharedMemory::create(layout(ring, slots))?,
             read: 0,
             ring,
+            slots,
         })
     }
 
@@ -147,6 +218,38 @@ impl LedgerReader {
     #[must_use]
     pub fn received(&self) -> u32 {
         self.memory.words()[RECEIVED].load(Ordering::Acquire)
+    }
+
+    /// Asks, by a number, whether the worker's loop still turns; the caller rings for it.
+    pub fn ask(&self, number: u32) {
+        self.memory.words()[ASKED].store(number, Ordering::Release);
+    }
+
+    /// The number of the last question that the worker's loop has answered.
+    #[must_use]
+    pub fn beat(&self) -> u32 {
+        self.memory.words()[BEAT].load(Ordering::Acquire)
+    }
+
+    /// Tells the worker how far it is on its way out; the caller rings for it.
+    pub fn tell_farewell(&self, farewell: Farewell) {
+        self.memory.words()[FAREWELL].store(farewell as u32, Ordering::Release);
+    }
+
+    /// Lists the handlers that have a deadline: their places, and by when each has to be done.
+    pub fn deadlines(&self) -> impl Iterator<Item = (u32, Duration)> {
+        let wides = self.memory.wides();
+        (0..self.slots).filter_map(|place| {
+            let micros = wides[2 * place as usize].load(Ordering::Acquire);
+            (micros > 0).then(|| (place, Duration::from_micros(micros)))
+        })
+    }
+
+    /// The number of the connection that the worker says it has in `place`.
+    #[must_use]
+    pub fn holder(&self, place: u32) -> Option<u64> {
+        let number = self.memory.wides().get(2 * place as usize + 1)?;
+        Some(number.load(Ordering::Relaxed))
     }
 
     /// Takes the next event, if there is one.
@@ -190,11 +293,18 @@ impl AsFd for LedgerReader {
 }
 
 /// The words of a ledger whose ring has this many places.
-fn layout(ring: u32) -> Layout {
+fn layout(ring: u32, slots: u32) -> Layout {
     Layout {
         words: RING + ring as usize,
-        wides: 0,
+        wides: 2 * slots as usize,
     }
+}
+
+/// The time that all processes of this machine share; it never goes back.
+#[must_use]
+pub fn monotonic() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::try_from(now).expect("monotonic time is not negative")
 }
 
 /// Two events a slot, rounded up to a power of two.
@@ -238,6 +348,48 @@ mod tests {
 
         assert!(writer.write(LedgerEvent::Claimed(0)));
         assert!(!writer.write(LedgerEvent::Finished(0)));
+    }
+
+    #[test]
+    fn a_beat_answers_the_last_question_and_no_other() {
+        let (reader, writer) = ledger(4);
+        for number in [1, 2, u32::MAX, 0] {
+            let before = reader.beat();
+            reader.ask(number);
+            assert_eq!(reader.beat(), before);
+
+            assert!(!writer.beat());
+
+            assert_eq!(reader.beat(), number);
+        }
+    }
+
+    #[test]
+    fn a_worker_learns_how_far_it_is_on_its_way_out() {
+        let (reader, writer) = ledger(1);
+        assert_eq!(writer.farewell(), Farewell::No);
+
+        for farewell in [Farewell::Finish, Farewell::BreakOff] {
+            reader.tell_farewell(farewell);
+            assert_eq!(writer.farewell(), farewell);
+        }
+    }
+
+    #[test]
+    fn only_handlers_that_hold_something_have_a_deadline() {
+        let (reader, writer) = ledger(3);
+        writer.hold(0, 7, Duration::from_micros(70));
+        writer.hold(2, 9, Duration::MAX);
+        writer.hold(1, 8, Duration::ZERO);
+
+        writer.let_go(0);
+
+        let deadlines: Vec<_> = reader.deadlines().map(|(place, _)| place).collect();
+        assert_eq!(deadlines, [1, 2]);
+        assert_eq!(
+            [1, 2, 3].map(|place| reader.holder(place)),
+            [Some(8), Some(9), None]
+        );
     }
 
     #[test]

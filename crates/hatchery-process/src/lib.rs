@@ -31,7 +31,7 @@ pub use fork_server::{
     init_with, is_child, is_running, panic_text, start,
 };
 pub use hatchery_os::{DESCRIPTORS_MAX, Entry, MapError, SealedMemory, Start};
-pub use ledger::{LedgerError, LedgerEvent, LedgerReader, LedgerWriter};
+pub use ledger::{Farewell, LedgerError, LedgerEvent, LedgerReader, LedgerWriter, monotonic};
 pub use packets::{
     MESSAGE_BYTES_MAX, Outgoing, PacketQueue, PacketRecvError, PacketSendError, Packets,
 };

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::channel::{CHANNEL_BYTES_MAX, FromWorker, Handover, ToWorker, decode, encode};
 use crate::child::wait_readable;
-use crate::ledger::{LedgerEvent, LedgerWriter};
+use crate::ledger::{Farewell, LedgerEvent, LedgerWriter};
 use crate::parking::{ParkRefusal, try_park};
 
 /// How long to wait before sending again what the kernel had no room for.
@@ -159,6 +159,29 @@ impl WorkerLink {
         }
     }
 
+    /// Notes that this worker's loop turns, as the front end has asked.
+    pub fn beat(&self) {
+        if self.ledger.beat() {
+            self.tell(&FromWorker::Doorbell);
+        }
+    }
+
+    /// How far this worker is on its way out.
+    #[must_use]
+    pub fn farewell(&self) -> Farewell {
+        self.ledger.farewell()
+    }
+
+    /// Notes by when the handler in `place` has to be done.
+    pub fn hold(&self, place: u32, connection: u64, deadline: Duration) {
+        self.ledger.hold(place, connection, deadline);
+    }
+
+    /// Notes that the handler in `place` is done.
+    pub fn let_go(&self, place: u32) {
+        self.ledger.let_go(place);
+    }
+
     fn note(&self, event: LedgerEvent) {
         if self.ledger.write(event) {
             self.tell(&FromWorker::Doorbell);
@@ -166,7 +189,7 @@ impl WorkerLink {
     }
 
     /// Puts another connection into the handler's hands; what it had is finished, if not parked.
-    fn hold(&self, claim: Option<(u64, Claim)>) {
+    fn keep_in_hand(&self, claim: Option<(u64, Claim)>) {
         let mut in_hand = self.in_hand.lock().unwrap_or_else(PoisonError::into_inner);
         let finished = std::mem::replace(&mut *in_hand, claim);
         drop(in_hand);
@@ -284,9 +307,9 @@ pub fn serve_blocking(
                 for (handover, socket) in connections {
                     let mut claim = Claim::new(link, handover.slot);
                     claim.note_use();
-                    link.hold(Some((handover.id, claim)));
+                    link.keep_in_hand(Some((handover.id, claim)));
                     handler(handover, socket);
-                    link.hold(None);
+                    link.keep_in_hand(None);
                 }
             }
             Ok(Batch::Drain) | Err(BatchError::Closed) => return Ok(()),

@@ -29,6 +29,7 @@ mod shared_buffer;
 mod signals;
 pub mod task;
 mod watch;
+mod whereabouts;
 mod worker;
 
 pub use config::{
@@ -86,5 +87,5 @@ pub use server::{
 pub use shared_buffer::SharedBuffer;
 pub use worker::{
     BlockingConnection, Connection, ConnectionGuard, ConnectionInfo, Incoming, ParkError,
-    ParkFailure, Worker, retire_worker,
+    ParkFailure, SoftDeadline, Worker, retire_worker,
 };

@@ -80,10 +80,68 @@ fn what_waits_in_the_kernel_when_the_server_is_told_to_end_is_served() {
 }
 
 #[test]
-fn a_handler_that_never_ends_is_killed_in_time_and_the_exit_code_is_1() {
-    for command in ["stay", "spin"] {
-        let mut server = Server::new("talk", "workers.drain_timeout=300ms");
-        server.client().ask(command);
+fn a_handler_that_does_not_end_in_time_is_broken_off_and_its_client_sees_the_end() {
+    let mut server = Server::new("talk", "workers.drain_timeout=300ms");
+    let mut clients = server.clients(4);
+    for client in &mut clients {
+        client.ask("stay");
+        // What nobody reads would make closing a reset.
+        client.say("unread");
+    }
+
+    server.process().signal(Signal::TERM);
+
+    for client in &mut clients {
+        assert_eq!(client.hear(), Heard::End);
+    }
+    drop(clients);
+    assert_eq!(server.wait().code(), Some(0), "{}", server.errors());
+    let errors = server.errors();
+    assert_eq!(
+        errors.matches("handlers were broken off").count(),
+        2,
+        "{errors}"
+    );
+}
+
+#[test]
+fn a_handler_learns_that_its_worker_drains() {
+    for body in ["talk", "blocking"] {
+        let mut server = Server::new(body, "");
+        let mut client = server.client();
+        assert_eq!(client.ask("draining"), "draining false");
+
+        server.process().signal(Signal::TERM);
+
+        wait_until_closed(&server);
+        eventually(Deadline::usual(), "it is told", || {
+            client.ask("draining") == "draining true"
+        });
+        client.close();
+        assert_eq!(server.wait().code(), Some(0), "{}", server.errors());
+    }
+}
+
+#[test]
+fn a_handler_that_awaits_the_drain_ends_with_it() {
+    let mut server = Server::new("talk", "workers.drain_timeout=1h");
+    let mut client = server.client();
+    client.ask("until draining");
+
+    server.process().signal(Signal::TERM);
+
+    assert_eq!(client.hear(), Heard::End);
+    assert_eq!(server.wait().code(), Some(0), "{}", server.errors());
+}
+
+#[test]
+fn a_handler_that_cannot_be_broken_off_is_killed_in_time_and_the_exit_code_is_1() {
+    for settings in [
+        "workers.drain_timeout=300ms workers.kill_timeout=300ms",
+        "workers.drain_timeout=300ms workers.kill_timeout=0s",
+    ] {
+        let mut server = Server::new("talk", settings);
+        server.client().ask("spin");
 
         server.process().signal(Signal::TERM);
 

@@ -5,6 +5,7 @@ mod breaker;
 mod client;
 mod command;
 mod control;
+mod deadlines;
 mod deaths;
 mod direct;
 mod distribution;
@@ -25,6 +26,7 @@ mod reloading;
 mod replacement;
 mod room;
 mod scaling;
+mod stalls;
 mod start;
 mod storm;
 

@@ -156,6 +156,12 @@ impl Process {
         kib.expect("the kernel writes a number of kB") * 1024
     }
 
+    /// Counts how often it has gone to sleep of its own accord.
+    pub(crate) fn sleeps(&self) -> u64 {
+        let count = self.field("status", "voluntary_ctxt_switches:");
+        count.parse().expect("the kernel writes a number")
+    }
+
     fn field(&self, file: &str, name: &str) -> String {
         let path = format!("/proc/{}/{file}", self.pid());
         let text = fs::read_to_string(&path).expect("the process is there and ours to read");

@@ -349,11 +349,39 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "How long a worker may take to become ready."
     ),
     key!(
+        workers.stall_timeout,
+        Duration,
+        ANY,
+        r#""0s" (never), or a number and a unit (us, ms, s, m, h), such as "1m""#,
+        "After what time a worker is killed whose event loop stands still; until then it gets nothing more."
+    ),
+    key!(
+        workers.soft_deadline,
+        Duration,
+        ANY,
+        r#""0s" (never), or a number and a unit (us, ms, s, m, h), such as "10s""#,
+        "After what time it is logged, and told to the program, that a handler still has its connection."
+    ),
+    key!(
+        workers.hard_deadline,
+        Duration,
+        ANY,
+        r#""0s" (never), or a number and a unit (us, ms, s, m, h), such as "1m""#,
+        "After what time a worker is killed one of whose handlers still has its connection; handlers can extend it."
+    ),
+    key!(
         workers.drain_timeout,
         Duration,
         ANY,
         r#"a number and a unit (us, ms, s, m, h), such as "30s"; "0s" kills at once"#,
         "How long a worker may take to finish what it has in hand."
+    ),
+    key!(
+        workers.kill_timeout,
+        Duration,
+        ANY,
+        r#"a number and a unit (us, ms, s, m, h), such as "5s"; "0s" kills at once"#,
+        "How long a worker that did not finish may take to break off its handlers and close, before it is killed."
     ),
     key!(
         control.socket,

@@ -41,8 +41,21 @@ pub struct WorkersConfig {
     pub restart_pause: Duration,
     /// How long a worker may take to become ready; never zero.
     pub start_timeout: Duration,
+    /// After what time a worker is killed whose event loop stands still; zero is never.
+    ///
+    /// Time counts only while the front end itself runs on time: not while the machine sleeps or
+    /// everything is stopped. Workers that block have no event loop.
+    pub stall_timeout: Duration,
+    /// After what time it is told that a handler still has its connection; zero is never.
+    pub soft_deadline: Duration,
+    /// After what time a worker is killed one of whose handlers still has its connection; zero is
+    /// never.
+    pub hard_deadline: Duration,
     /// How long a worker may take to finish what it has in hand; zero kills it at once.
     pub drain_timeout: Duration,
+    /// How long a worker that did not finish may take to break off and close, before it is killed;
+    /// zero kills it at once.
+    pub kill_timeout: Duration,
 }
 
 impl Default for WorkersConfig {
@@ -59,7 +72,11 @@ impl Default for WorkersConfig {
             restart_window: Duration::from_secs(10),
             restart_pause: Duration::from_secs(5),
             start_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(60),
+            soft_deadline: Duration::ZERO,
+            hard_deadline: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
+            kill_timeout: Duration::from_secs(5),
         }
     }
 }

@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use hatchery_os::RecvError;
 use hatchery_process::{
-    DESCRIPTORS_MAX, FromWorker, Handover, LedgerReader, Peer, ToWorker, decode, encode,
+    DESCRIPTORS_MAX, Farewell as Parting, FromWorker, Handover, LedgerReader, Peer, ToWorker,
+    decode, encode,
 };
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 
+use super::overdue::Overdue;
+use super::pulse::Pulse;
 use super::roster::Seat;
 use super::staff::Epoch;
 use super::suspecting::Traces;
@@ -42,6 +46,12 @@ pub(crate) struct CrewMember {
     pub(crate) ledger: LedgerReader,
     /// What is remembered of the connections that it uses.
     pub(crate) traces: Traces,
+    /// Rung when its loop is to answer.
+    pub(crate) bell: OwnedFd,
+    /// Whether its loop answers.
+    pub(crate) pulse: Pulse,
+    /// Which of its handlers take too long.
+    pub(crate) overdue: Overdue,
     /// Placed with it and not sent yet.
     pub(crate) outbox: Vec<u32>,
     /// What was placed last in each slot.
@@ -65,6 +75,8 @@ pub(crate) struct CrewMember {
     pub(crate) retire_by: Option<Duration>,
     /// Whether it has been told that nothing more comes.
     pub(crate) farewell: Farewell,
+    /// Whether it has been told to break off what it has.
+    pub(crate) is_broken_off: bool,
     /// When it was started.
     pub(crate) since: Duration,
     /// What its descriptor table had room for when it became ready.
@@ -115,6 +127,9 @@ impl CrewMember {
             channel: watch(channel)?,
             ledger,
             traces: Traces::default(),
+            bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            pulse: Pulse::default(),
+            overdue: Overdue::default(),
             outbox: Vec::new(),
             origins: Vec::new(),
             process: Process::Asked,
@@ -127,6 +142,7 @@ impl CrewMember {
             open_at_start: None,
             retire_by: None,
             farewell: Farewell::NotDue,
+            is_broken_off: false,
             since: Duration::ZERO,
             room: None,
             retire_after: 0,
@@ -189,8 +205,33 @@ impl CrewMember {
         }
     }
 
+    /// Tells the worker to break off what it has, and to close cleanly.
+    pub(crate) fn break_off(&mut self) {
+        self.is_broken_off = true;
+        self.bid(Parting::BreakOff);
+    }
+
+    fn bid(&self, farewell: Parting) {
+        self.ledger.tell_farewell(farewell);
+        self.ring();
+    }
+
+    fn ring(&self) {
+        // A bell that cannot be rung any more has been rung more often than anybody counts.
+        let _full = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+    }
+
+    /// Asks the worker's loop whether it turns.
+    pub(crate) fn ask(&mut self) {
+        self.ledger.ask(self.pulse.ask());
+        self.ring();
+    }
+
     /// Tells the worker that nothing more will come.
     pub(crate) fn tell_to_drain(&self) -> Result<(), SendRefusal> {
+        if !self.is_broken_off {
+            self.bid(Parting::Finish);
+        }
         self.send(&ToWorker::Drain, &[])
     }
 

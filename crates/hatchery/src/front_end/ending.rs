@@ -40,6 +40,9 @@ impl FrontEnd {
         let Phase::Draining(deadline) = self.phase else {
             return;
         };
+        if deadline <= now && self.break_off(now) {
+            return;
+        }
         if deadline <= now {
             let killed = self.crew.iter().flatten().count();
             if killed > 0 {
@@ -65,6 +68,27 @@ impl FrontEnd {
             }
         }
         self.say_farewell(now);
+    }
+
+    /// How long workers have after they were told to break off, if they are told.
+    pub(super) fn kill_after(&self) -> Option<Duration> {
+        let workers = &self.plan.workers;
+        // Who gives no time to finish wants them killed.
+        let is_told = !workers.drain_timeout.is_zero() && !workers.kill_timeout.is_zero();
+        is_told.then_some(workers.kill_timeout)
+    }
+
+    /// Has all workers break off what they have; false if they were told before, or are not to be.
+    fn break_off(&mut self, now: Duration) -> bool {
+        let Some(after) = self.kill_after().filter(|_| !self.is_breaking_off) else {
+            return false;
+        };
+        self.is_breaking_off = true;
+        self.phase = Phase::Draining(now.saturating_add(after));
+        for member in self.crew.iter_mut().flatten() {
+            member.break_off();
+        }
+        true
     }
 
     /// Starts a worker for connections that came back when all others had been told to drain.

@@ -22,8 +22,10 @@ mod idle;
 mod lease;
 mod listener;
 mod oom;
+mod overdue;
 mod parking;
 mod poison;
+mod pulse;
 mod queue;
 mod reloading;
 mod restart;
@@ -31,6 +33,7 @@ mod retiring;
 mod roster;
 #[cfg(test)]
 mod roster_tests;
+mod rounds;
 mod staff;
 #[cfg(test)]
 mod staff_tests;
@@ -66,6 +69,7 @@ use self::descriptors::Room;
 use self::listener::BindOptions;
 use self::oom::OomWatch;
 use self::poison::Poison;
+use self::pulse::Rounds;
 use self::queue::WaitQueue;
 use self::reloading::Reload;
 pub(crate) use self::restart::{FAILED_STARTS_MAX, Restarts, Verdict};
@@ -169,6 +173,9 @@ struct FrontEnd {
     is_busy: bool,
     send_retry: Option<Duration>,
     check_up: Option<Duration>,
+    rounds: Rounds,
+    /// Whether workers have been told to break off what they have.
+    is_breaking_off: bool,
     announced: bool,
     on_ready: Option<OnReady>,
     exchange: Exchange,
@@ -263,6 +270,8 @@ impl FrontEnd {
             is_busy: false,
             send_retry: None,
             check_up: plan.checks_up().then_some(CHECK_UP),
+            rounds: Rounds::default(),
+            is_breaking_off: false,
             announced: false,
             on_ready: launch.on_ready,
             exchange: launch.exchange,
@@ -292,6 +301,7 @@ impl FrontEnd {
         self.read_messages(context, now);
         self.expire_timers(now);
         self.read_ledgers(now);
+        self.look_round(now);
         self.take_held(context, now);
         let mut more = self.take_in(context, now);
         self.hand_over(now);
@@ -391,6 +401,7 @@ impl FrontEnd {
             self.send_retry,
             self.fork_server_retry,
             self.check_up,
+            self.rounds.due(),
             self.pause.until(),
             self.room.retry(),
             self.complaints.due(),

@@ -85,6 +85,8 @@ struct Member<C> {
     received: u32,
     /// Placed and sent back, since it started.
     returned: u32,
+    /// Whether it gets nothing because its loop does not answer.
+    is_passed_over: bool,
     /// How often in a row it had no room although it had no connection.
     refusals: u32,
     /// When it last took, used or finished a connection, or was given one with none on its way.
@@ -123,6 +125,7 @@ impl<C> Roster<C> {
             received: 0,
             returned: 0,
             refusals: 0,
+            is_passed_over: false,
             progress: Duration::ZERO,
             heard: None,
         };
@@ -151,6 +154,13 @@ impl<C> Roster<C> {
     pub(crate) fn drain(&mut self, seat: Seat) {
         if let Some(member) = self.member(seat) {
             member.stage = Stage::Draining;
+        }
+    }
+
+    /// Gives a worker nothing while its loop does not answer, or something again.
+    pub(crate) fn pass_over(&mut self, seat: Seat, is_passed_over: bool) {
+        if let Some(member) = self.member(seat) {
+            member.is_passed_over = is_passed_over;
         }
     }
 
@@ -493,7 +503,8 @@ impl<C> Member<C> {
 
     /// Whether it may have another connection.
     fn has_capacity(&self) -> bool {
-        self.stage == Stage::Ready && self.leases.len() < self.capacity
+        let is_open = self.stage == Stage::Ready && !self.is_passed_over;
+        is_open && self.leases.len() < self.capacity
     }
 
     /// Whether another connection may be on its way to it.

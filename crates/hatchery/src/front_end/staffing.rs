@@ -100,9 +100,14 @@ impl FrontEnd {
             direct_share: plan.direct_share(),
             is_batch: plan.server.scheduling == Scheduling::Batch,
             has_start_hook: plan.body.start_hook.is_some(),
+            has_soft_hook: plan.body.soft_hook.is_some(),
+            deadlines: (plan.workers.soft_deadline, plan.workers.hard_deadline),
             state: plan.body.state_bytes(),
         };
-        let mut descriptors: Vec<BorrowedFd<'_>> = vec![theirs.as_fd(), ledger.as_fd()];
+        let mut member = CrewMember::new(key, place.1, ours, ledger)
+            .map_err(Error::os("a worker's channel cannot be watched"))?;
+        let mut descriptors: Vec<BorrowedFd<'_>> =
+            vec![theirs.as_fd(), member.ledger.as_fd(), member.bell.as_fd()];
         if plan.is_direct() {
             let own = self
                 .listeners
@@ -120,8 +125,6 @@ impl FrontEnd {
         drop(descriptors);
         tokio::spawn(follow(starting, key, self.events_sender.clone()));
         let now = self.born.elapsed();
-        let mut member = CrewMember::new(key, place.1, ours, ledger)
-            .map_err(Error::os("a worker's channel cannot be watched"))?;
         member.since = now;
         member.ready_by = Some(now.saturating_add(plan.workers.start_timeout));
         member.retire_by = self.retirement_age(key.generation, now);
@@ -279,11 +282,15 @@ impl FrontEnd {
     /// Kills workers that take too long to become ready, or to end after they have retired.
     pub(super) fn expire_workers(&mut self, now: Duration) {
         let is_serving = self.phase == Phase::Serving;
+        let kill_after = self.kill_after();
         for member in self.crew.iter_mut().flatten() {
             if member.ends_by.is_some_and(|by| by <= now) {
                 member.ends_by = None;
                 // A server that ends has a deadline of its own.
-                if is_serving {
+                if is_serving && !member.is_broken_off && kill_after.is_some() {
+                    member.break_off();
+                    member.ends_by = kill_after.map(|after| now.saturating_add(after));
+                } else if is_serving {
                     let complaint = &mut member.complaint;
                     complaint.get_or_insert_with(|| "did not finish in time".to_owned());
                     member.kill();

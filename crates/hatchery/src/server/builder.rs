@@ -17,7 +17,7 @@ use crate::control::{self, Control, Exchange};
 use crate::error::{Error, HandlerResult, Result};
 use crate::front_end;
 use crate::signals::Shutdown;
-use crate::worker::{self, Connection, Worker};
+use crate::worker::{self, Connection, SoftDeadline, Worker};
 
 /// A server on a pool of pre-forked workers.
 ///
@@ -63,6 +63,7 @@ impl Server {
             refused: None,
             state: None,
             start_hook: None,
+            soft_hook: None,
             on_ready: None,
             hooks: Hooks::default(),
             shutdown: None,
@@ -86,6 +87,7 @@ pub struct ServerBuilder {
     refused: Option<Error>,
     state: Option<(Entry, Vec<u8>)>,
     start_hook: Option<Entry>,
+    soft_hook: Option<Entry>,
     on_ready: Option<OnReady>,
     pub(super) hooks: Hooks,
     shutdown: Option<Shutdown>,
@@ -233,6 +235,19 @@ impl ServerBuilder {
         self
     }
 
+    /// Gives workers that did not finish in time this long to break off, before they are killed.
+    ///
+    /// Handlers are dropped then, and clients see the end of their connections instead of a reset.
+    /// A handler that keeps the loop, or blocks, cannot be dropped.
+    ///
+    /// # Default
+    ///
+    /// 5 seconds.
+    pub fn kill_timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.config.workers.kill_timeout = timeout;
+        self
+    }
+
     /// Gives a worker this long to become ready.
     ///
     /// # Default
@@ -240,6 +255,56 @@ impl ServerBuilder {
     /// 10 seconds.
     pub fn start_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.config.workers.start_timeout = timeout;
+        self
+    }
+
+    /// Kills a worker whose event loop stands still for this long, so that others take its place;
+    /// zero is never.
+    ///
+    /// A handler that computes or blocks without awaiting keeps its worker's loop, and with it all
+    /// connections of that worker: until the loop turns again the worker gets nothing more. Time
+    /// counts only while the front end itself runs on time, so a machine that sleeps, or a server
+    /// that is stopped as a whole, loses nobody. Workers of [`serve_blocking`](Self::serve_blocking)
+    /// have no loop.
+    ///
+    /// # Default
+    ///
+    /// 1 minute.
+    pub fn stall_timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.config.workers.stall_timeout = timeout;
+        self
+    }
+
+    /// Limits how long a handler may have a connection: after `soft` that is logged and told to
+    /// [`on_soft_deadline`](Self::on_soft_deadline), after `hard` its worker is killed, and with it
+    /// all that the worker has in hand; zero is never.
+    ///
+    /// Both count from when the handler gets the connection, and
+    /// [`extend`](crate::ConnectionInfo::extend) moves both. As with
+    /// [`stall_timeout`](Self::stall_timeout), a machine that sleeps kills nobody.
+    ///
+    /// # Default
+    ///
+    /// Neither.
+    pub fn deadlines(&mut self, soft: Duration, hard: Duration) -> &mut Self {
+        self.config.workers.soft_deadline = soft;
+        self.config.workers.hard_deadline = hard;
+        self
+    }
+
+    /// Calls `hook` in the worker when a handler is past its soft deadline, beside logging it.
+    ///
+    /// It is called once for each deadline that passes, on a thread of its own: the handler may keep
+    /// the worker's loop.
+    ///
+    /// # Default
+    ///
+    /// Nothing is called.
+    pub fn on_soft_deadline<F>(&mut self, hook: F) -> &mut Self
+    where
+        F: Fn(&SoftDeadline) + Copy + Send + Sync + 'static,
+    {
+        self.soft_hook = Some(worker::soft_hook(hook));
         self
     }
 
@@ -355,8 +420,8 @@ impl ServerBuilder {
     ///
     /// The connection is the handler's from its start on, and is lost if the worker dies then.
     ///
-    /// A handler that waits for its client does not notice that the server is to stop: give its
-    /// socket a read timeout, or the server a [`drain_timeout`](Self::drain_timeout) that you are
+    /// A handler that waits for its client does not notice that the server is to stop: have it ask
+    /// [`is_draining`](crate::ConnectionInfo::is_draining) and give its socket a read timeout, or the server a [`drain_timeout`](Self::drain_timeout) that you are
     /// ready to wait for.
     ///
     /// # Errors
@@ -409,6 +474,7 @@ impl ServerBuilder {
         let body = Body {
             entry,
             start_hook: self.start_hook,
+            soft_hook: self.soft_hook,
             state: self.state.clone(),
             is_blocking,
             accepts,

@@ -31,6 +31,8 @@ pub(crate) struct Body {
     pub(crate) entry: Entry,
     /// Runs in each worker before it is ready.
     pub(crate) start_hook: Option<Entry>,
+    /// Is told of soft deadlines in each worker.
+    pub(crate) soft_hook: Option<Entry>,
     /// The state's serialised form, and the function that installs it.
     pub(crate) state: Option<(Entry, Vec<u8>)>,
     /// Whether a worker has one connection at a time, in blocking mode.
@@ -40,10 +42,11 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// The functions that are passed to a worker: the hook, then that of the state.
+    /// The functions that are passed to a worker: the hooks, then that of the state.
     pub(crate) fn functions(&self) -> Vec<Entry> {
         let state = self.state.as_ref().map(|(install, _)| *install);
-        self.start_hook.into_iter().chain(state).collect()
+        let hooks = self.start_hook.into_iter().chain(self.soft_hook);
+        hooks.chain(state).collect()
     }
 
     pub(crate) fn state_bytes(&self) -> Option<Vec<u8>> {

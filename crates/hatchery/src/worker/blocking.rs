@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hatchery_process::BatchError;
 
+use super::clocks::Clock;
 use super::connection::ConnectionInfo;
 use super::context::Context;
 use crate::error::HandlerResult;
@@ -99,6 +100,7 @@ where
     context.tell_ready();
     hatchery_process::serve_blocking(&context.link, |handover, socket| {
         let info = ConnectionInfo::from(&handover);
+        let _clock = Clock::start(context, info);
         let connection = S::from_parked(socket, info, handover.state);
         let (id, peer) = (info.id, info.peer);
         match catch_unwind(AssertUnwindSafe(|| handler(connection))) {

@@ -7,11 +7,14 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
 
-use hatchery_process::{Claim, Handover, Peer};
+use hatchery_process::{Claim, Farewell, Handover, Peer};
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use super::breaking_off;
+use super::clocks::Clock;
 use super::context::{self, Context};
 use super::stream::Stream;
 
@@ -43,6 +46,40 @@ impl ConnectionInfo {
     #[must_use]
     pub fn listener(&self) -> usize {
         usize::from(self.listener)
+    }
+
+    /// Gives the handler this long from now before its soft deadline; the hard one follows at the
+    /// distance it has.
+    ///
+    /// A deadline never comes sooner by this. A handler that serves many requests of one connection
+    /// calls it for each, so that the deadlines are those of a request. Where none is configured, and
+    /// once the connection is over, it does nothing.
+    pub fn extend(&self, time: Duration) {
+        if let Some(worker) = Context::current() {
+            worker.extend(self.id, time);
+        }
+    }
+
+    /// Whether this worker is to finish what it has and end.
+    ///
+    /// A handler that asks between two requests can end then, instead of waiting for another that
+    /// would be broken off.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        Context::current().is_some_and(|worker| worker.link.farewell() >= Farewell::Finish)
+    }
+
+    /// Resolves when this worker is to finish what it has and end.
+    ///
+    /// In a blocking worker nobody tells it: ask [`is_draining`](Self::is_draining) there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe.
+    pub async fn draining(&self) {
+        if let Some(worker) = Context::current() {
+            worker.until(Farewell::Finish).await;
+        }
     }
 
     /// The state that the program gave its workers.
@@ -90,13 +127,19 @@ pub struct Connection {
 #[derive(Debug)]
 pub struct ConnectionGuard {
     pub(super) context: &'static Context,
+    /// Runs while a handler has the connection, and stops before the claim ends.
+    pub(super) clock: Option<Clock>,
     pub(super) claim: Option<Claim>,
 }
 
 impl ConnectionGuard {
     pub(super) fn new(context: &'static Context, claim: Option<Claim>) -> Self {
         context.connection_began();
-        Self { context, claim }
+        Self {
+            context,
+            clock: None,
+            claim,
+        }
     }
 
     /// Notes that the connection is in use, and cannot go to another worker any more.
@@ -134,6 +177,12 @@ impl Connection {
     /// The same connection, with what the handler that parked it has left.
     pub(super) fn with_state(mut self, state: Option<Vec<u8>>) -> Self {
         self.state = state;
+        self
+    }
+
+    /// Starts its clock, for a handler gets it now.
+    pub(super) fn start_clock(mut self) -> Self {
+        self.guard.clock = Clock::start(self.guard.context, self.info);
         self
     }
 
@@ -252,7 +301,8 @@ impl Connection {
         self.guard.note_use();
         let socket = self.stream.take();
         let socket = socket.expect("a connection has its socket until it is taken apart");
-        let guard = ConnectionGuard::new(self.guard.context, self.guard.claim.take());
+        let mut guard = ConnectionGuard::new(self.guard.context, self.guard.claim.take());
+        guard.clock = self.guard.clock.take();
         (socket, guard)
     }
 }
@@ -327,6 +377,14 @@ impl AsFd for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        let context = self.guard.context;
+        if *context.farewell.borrow() == Farewell::BreakOff
+            && let Some(socket) = self.stream.take()
+        {
+            let guard = ConnectionGuard::new(context, self.guard.claim.take());
+            breaking_off::keep(context, socket, guard);
+            return;
+        }
         let Some(socket) = self.stream.socket() else {
             return;
         };

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 
-use hatchery_process::{FromWorker, WorkerLink};
-use tokio::sync::Notify;
+use hatchery_process::{Farewell, FromWorker, WorkerLink};
+use tokio::sync::{Notify, watch};
 
 use super::FAILED;
+use super::clocks::Clocks;
+use super::connection::ConnectionGuard;
 
 /// The longest complaint that is sent to the front end.
 const COMPLAINT_BYTES_MAX: usize = 2048;
@@ -48,6 +50,14 @@ pub(crate) struct Context {
     pub(super) room: u32,
     /// The listeners it accepts from, where workers accept themselves, until it has a runtime.
     pub(super) listeners: Mutex<Vec<OwnedFd>>,
+    /// By when handlers should be done.
+    pub(super) clocks: Clocks,
+    /// How far this worker is on its way out, for whoever awaits that.
+    pub(super) farewell: watch::Sender<Farewell>,
+    /// The sockets of handlers that were broken off.
+    pub(super) broken_off: Mutex<Vec<(OwnedFd, ConnectionGuard)>>,
+    /// Rung by the front end when it asks whether the loop turns, until the loop has it.
+    pub(super) bell: Mutex<Option<OwnedFd>>,
     pub(super) is_direct: bool,
     /// Whether it is scheduled as batch work, if it does not block.
     pub(super) is_batch: bool,
@@ -79,6 +89,10 @@ impl Context {
             generation,
             room: u32::MAX,
             listeners: Mutex::default(),
+            clocks: Clocks::default(),
+            farewell: watch::Sender::default(),
+            broken_off: Mutex::default(),
+            bell: Mutex::default(),
             is_direct: false,
             is_batch: false,
             direct_share: u32::MAX,
@@ -88,6 +102,18 @@ impl Context {
             is_awaited: AtomicBool::new(false),
             has_retired: AtomicBool::new(false),
         }
+    }
+
+    /// The worker that this process is, if it is one.
+    pub(super) fn current() -> Option<&'static Self> {
+        CURRENT.get().copied()
+    }
+
+    /// Waits until this worker is so far on its way out.
+    pub(super) async fn until(&self, farewell: Farewell) {
+        let mut told = self.farewell.subscribe();
+        // The sender lives as long as the process.
+        let _told = told.wait_for(|so_far| *so_far >= farewell).await;
     }
 
     /// Tells the front end that this worker can be used.

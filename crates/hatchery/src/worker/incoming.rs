@@ -186,6 +186,11 @@ impl Receiver {
     }
 
     fn poll_next(&self, task: &mut TaskContext<'_>) -> Poll<Option<Connection>> {
+        let next = self.poll_connection(task);
+        next.map(|next| next.map(Connection::start_clock))
+    }
+
+    fn poll_connection(&self, task: &mut TaskContext<'_>) -> Poll<Option<Connection>> {
         for _ in 0..MESSAGES_PER_TURN {
             if let Poll::Ready(next) = self.poll_arrived(task) {
                 return Poll::Ready(next);

@@ -5,11 +5,14 @@
 //! blocking handler, or whatever the program gave it.
 
 mod blocking;
+mod breaking_off;
+mod clocks;
 mod connection;
 mod context;
 mod direct;
 mod incoming;
 mod parking;
+mod pulse;
 mod start;
 mod stream;
 
@@ -17,14 +20,16 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures::FutureExt as _;
-use hatchery_process::Start;
+use hatchery_process::{Farewell, Start};
 
 pub use self::blocking::BlockingConnection;
+pub use self::clocks::SoftDeadline;
 pub use self::connection::{Connection, ConnectionGuard, ConnectionInfo};
 pub use self::context::retire_worker;
 pub use self::incoming::{Incoming, Worker};
 pub use self::parking::{ParkError, ParkFailure};
 
+pub(crate) use self::clocks::soft_hook;
 pub(crate) use self::start::{WorkerStart, start_hook, state_installer};
 
 use self::incoming::Receiver;
@@ -85,15 +90,30 @@ where
         Err(error) => return context.fail(&format!("its runtime cannot be built: {error}")),
     };
     let outcome = runtime.block_on(async {
+        pulse::start(context).map_err(|error| error.to_string())?;
         let receiver = Receiver::new(context).map_err(|error| error.to_string())?;
         let worker = Worker::new(context, receiver);
-        body(worker).await.map_err(|error| error.to_string())
+        tokio::select! {
+            ended = body(worker) => ended.map(Some).map_err(|error| error.to_string()),
+            () = context.until(Farewell::BreakOff) => Ok(None),
+        }
     });
-    // What the body has left running ends with it.
-    drop(runtime);
     match outcome {
-        Ok(()) => 0,
-        Err(reason) => context.fail(&reason),
+        Ok(Some(())) => {
+            // What the body has left running ends with it.
+            drop(runtime);
+            0
+        }
+        Ok(None) => {
+            // Its handlers end here, and nobody waits for threads that block.
+            runtime.shutdown_background();
+            breaking_off::close_all(context);
+            0
+        }
+        Err(reason) => {
+            drop(runtime);
+            context.fail(&reason)
+        }
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::any::{Any, type_name};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use hatchery_process::{Entry, LedgerWriter, Start, WorkerLink};
 use rustix::process::{Resource, getrlimit};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::clocks::Clocks;
 use super::context::{Context, STATE};
 use crate::error::HandlerResult;
 
@@ -22,7 +24,7 @@ const REFUSED: u8 = 1;
 /// more than an exit code, to its caller in the same thread.
 static REFUSAL: Mutex<Option<String>> = Mutex::new(None);
 
-/// What a worker is told when it starts; channel, ledger and listeners come as descriptors.
+/// What a worker is told when it starts; channel, ledger, bell and listeners come as descriptors.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct WorkerStart {
     pub(crate) seat: u32,
@@ -37,6 +39,10 @@ pub(crate) struct WorkerStart {
     pub(crate) is_batch: bool,
     /// Whether the first function is the program's hook.
     pub(crate) has_start_hook: bool,
+    /// Whether the next one is told of soft deadlines.
+    pub(crate) has_soft_hook: bool,
+    /// How long a handler may have a connection until that is told, and until its worker is killed.
+    pub(crate) deadlines: (Duration, Duration),
     /// The program's state; the last function installs it.
     pub(crate) state: Option<Vec<u8>>,
 }
@@ -85,9 +91,11 @@ pub(super) fn set_up(start: Start) -> Option<&'static Context> {
     let told: WorkerStart = postcard::from_bytes(&start.bytes).ok()?;
     let mut descriptors = start.descriptors.into_iter();
     let (channel, memory) = (descriptors.next()?, descriptors.next()?);
+    let bell = descriptors.next()?;
     let ledger = LedgerWriter::map(memory, told.slots).ok()?;
     let link = WorkerLink::new(channel, ledger);
     let mut context = Context::new(link, told.seat, told.generation);
+    context.bell = Mutex::new(Some(bell));
     context.listeners = Mutex::new(descriptors.collect());
     context.is_direct = told.is_direct;
     context.is_batch = told.is_batch;
@@ -99,6 +107,12 @@ pub(super) fn set_up(start: Start) -> Option<&'static Context> {
     } else {
         None
     };
+    let soft_hook = if told.has_soft_hook {
+        functions.next()
+    } else {
+        None
+    };
+    context.clocks = Clocks::new(told.deadlines.0, told.deadlines.1, soft_hook);
     let install = told.state.map(|bytes| Start {
         bytes,
         ..Start::default()
@@ -108,6 +122,10 @@ pub(super) fn set_up(start: Start) -> Option<&'static Context> {
     // One a process, and every connection refers to it. Also one that fails keeps its channel until
     // it has ended: the front end kills whoever hangs up, and would hide how it ended.
     let context: &Context = Box::leak(Box::new(context));
+    let outcome = outcome.and_then(|()| {
+        let watched = context.watch_clocks();
+        watched.map_err(|error| format!("its clocks cannot be watched: {error}"))
+    });
     if let Err(reason) = outcome {
         context.fail(&reason);
         return None;

@@ -82,7 +82,7 @@ fn any_workers() -> impl Strategy<Value = WorkersConfig> {
         number().prop_map(WorkerCount::Times),
         number().prop_map(WorkerCount::Fixed),
     ];
-    let timeouts = (1..=u64::MAX, any::<u64>(), any::<u64>());
+    let timeouts = (1..=u64::MAX, any::<[u64; 6]>());
     let recycling = (any::<u64>(), any::<u32>(), number());
     let restarts = (0..=1_000_000_u32, 1..=u64::MAX, 1..=u64::MAX);
     let connections = 0..=i64::MAX.unsigned_abs();
@@ -93,7 +93,7 @@ fn any_workers() -> impl Strategy<Value = WorkersConfig> {
             max_concurrency,
             max_connections,
             ((bytes, max_descriptors, max_unavailable), (restart_intensity, window, pause)),
-            (start, drain, age),
+            (start, [drain, age, stall, soft, hard, kill]),
         )| WorkersConfig {
             count,
             max_concurrency,
@@ -106,7 +106,11 @@ fn any_workers() -> impl Strategy<Value = WorkersConfig> {
             restart_window: Duration::from_micros(window),
             restart_pause: Duration::from_micros(pause),
             start_timeout: Duration::from_micros(start),
+            stall_timeout: Duration::from_micros(stall),
+            soft_deadline: Duration::from_micros(soft),
+            hard_deadline: Duration::from_micros(hard),
             drain_timeout: Duration::from_micros(drain),
+            kill_timeout: Duration::from_micros(kill),
         },
     )
 }
@@ -148,7 +152,11 @@ restart_intensity = 100              # default
 restart_window = "10s"               # default
 restart_pause = "5s"                 # default
 start_timeout = "10s"                # default
+stall_timeout = "1m"                 # default
+soft_deadline = "0s"                 # default
+hard_deadline = "0s"                 # default
 drain_timeout = "30s"                # default
+kill_timeout = "5s"                  # default
 
 [control]
 socket = ""                          # default

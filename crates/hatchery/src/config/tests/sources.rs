@@ -33,7 +33,7 @@ const fn case(
     }
 }
 
-const CASES: [Case; 27] = [
+const CASES: [Case; 31] = [
     case(
         "server.bind",
         (r#"["fd:7"]"#, "fd:7", r#"["fd:7"]"#),
@@ -174,10 +174,34 @@ const CASES: [Case; 27] = [
         Some("0s"),
     ),
     case(
+        "workers.stall_timeout",
+        (r#""1m30s""#, "90s", r#""1m30s""#),
+        "60",
+        Some("-1s"),
+    ),
+    case(
+        "workers.soft_deadline",
+        (r#""10s""#, "10s", r#""10s""#),
+        "10",
+        Some("ten"),
+    ),
+    case(
+        "workers.hard_deadline",
+        (r#""1m""#, "60s", r#""1m""#),
+        "60",
+        Some("-1m"),
+    ),
+    case(
         "workers.drain_timeout",
         (r#""0s""#, "0s", r#""0s""#),
         "1979-05-27",
         Some("-1s"),
+    ),
+    case(
+        "workers.kill_timeout",
+        (r#""5s""#, "5s", r#""5s""#),
+        "5",
+        Some("-5s"),
     ),
     case(
         "control.socket",
