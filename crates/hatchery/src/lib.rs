@@ -17,6 +17,7 @@ mod control;
 mod error;
 mod front_end;
 pub mod guide;
+mod kin;
 mod log;
 mod manager;
 mod pipe;
@@ -28,6 +29,7 @@ mod server;
 mod shared_buffer;
 mod signals;
 pub mod task;
+mod upgrade;
 mod watch;
 mod worker;
 
@@ -38,7 +40,7 @@ pub use config::{
 };
 pub use control::{
     Accepted, Control, ControlError, Events, Phase, Retirement, ServerEvent, ServerStatus,
-    WorkerState, WorkerStatus,
+    Upgraded, WorkerState, WorkerStatus,
 };
 pub use error::{BindError, Error, HandlerError, HandlerResult, Result};
 pub use hatchery_macros::main;
@@ -81,6 +83,7 @@ pub use queue::{
 pub use runtime::{Outcome, init, init_with, run_blocking_main, run_main};
 pub use server::{FromSocket, Ready, Server, ServerBuilder, SocketKind};
 pub use shared_buffer::SharedBuffer;
+pub use upgrade::UpgradeError;
 pub use worker::{
     BlockingConnection, Connection, ConnectionGuard, ConnectionInfo, Incoming, Worker,
     retire_worker,

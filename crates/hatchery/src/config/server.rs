@@ -35,6 +35,8 @@ pub struct ServerConfig {
     pub dispatch: Dispatch,
     /// How the kernel schedules the front end and the workers that do not block.
     pub scheduling: Scheduling,
+    /// How long a new program that is to take over may take to become ready; never zero.
+    pub upgrade_timeout: Duration,
 }
 
 impl Default for ServerConfig {
@@ -49,6 +51,7 @@ impl Default for ServerConfig {
             queue_timeout: Duration::from_secs(5),
             dispatch: Dispatch::LeastLoaded,
             scheduling: Scheduling::Batch,
+            upgrade_timeout: Duration::from_secs(60),
         }
     }
 }

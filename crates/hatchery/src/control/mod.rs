@@ -11,7 +11,7 @@ mod handle;
 mod request;
 mod socket;
 
-pub use self::answer::{Accepted, Phase, ServerStatus, WorkerState, WorkerStatus};
+pub use self::answer::{Accepted, Phase, ServerStatus, Upgraded, WorkerState, WorkerStatus};
 pub use self::error::ControlError;
 pub use self::event::{Retirement, ServerEvent};
 pub use self::handle::{Control, Events};

@@ -22,9 +22,10 @@ impl FrontEnd {
         }
     }
 
-    fn begin_drain(&mut self, now: Duration) {
+    pub(super) fn begin_drain(&mut self, now: Duration) {
         self.tell(ServerEvent::Stopping);
         self.fail_reload(ControlError::Stopping, now);
+        self.cancel_upgrade();
         tracing::info!(timeout = ?self.plan.workers.drain_timeout, "stopping: no more is accepted");
         self.accept_the_last(now);
         self.place_waiting(now);
@@ -124,6 +125,7 @@ impl FrontEnd {
     pub(super) fn kill_all(&mut self) {
         self.phase = Phase::Ending;
         self.fail_reload(ControlError::Stopping, self.born.elapsed());
+        self.cancel_upgrade();
         self.accepting.clear();
         self.listeners.clear();
         for member in self.crew.iter_mut().flatten() {

@@ -5,8 +5,8 @@
 //! timer. A turn drains every source, so that many events cost one wake-up.
 //!
 //! The deciding is in [`roster`], [`staff`], [`queue`], [`restart`] and [`complaints`], which hold no descriptor; this
-//! module and its parts `accepting`, `handing`, `staffing`, `retiring` and `ending` do what they
-//! decide.
+//! module and its parts `accepting`, `handing`, `staffing`, `retiring`, `upgrading` and `ending` do
+//! what they decide.
 
 mod accepting;
 mod child;
@@ -28,6 +28,7 @@ mod staff;
 #[cfg(test)]
 mod staff_tests;
 mod staffing;
+mod upgrading;
 
 pub(crate) use self::child::started;
 pub(crate) use self::listener::{AcceptOutcome, Listener, accept};
@@ -50,12 +51,12 @@ use self::child::ChildEvent;
 use self::commanding::ControlSocket;
 use self::complaints::Complaints;
 use self::crew::CrewMember;
-use self::listener::BindOptions;
 use self::queue::WaitQueue;
 use self::reloading::Reload;
 pub(crate) use self::restart::{FAILED_STARTS_MAX, Restarts, Verdict};
 use self::roster::{Roster, STALLED_AFTER, Seat};
 use self::staff::Staff;
+use self::upgrading::{Opened, Upgrade};
 use crate::config::{Overload, Scheduling};
 use crate::control::{Exchange, ServerEvent};
 use crate::error::{Error, Result, with_causes};
@@ -134,8 +135,9 @@ struct FrontEnd {
     announced: bool,
     on_ready: Option<OnReady>,
     exchange: Exchange,
-    _control: ControlSocket,
+    control_socket: ControlSocket,
     reload: Reload,
+    upgrade: Upgrade,
     /// How often it was reloaded.
     reloads: u32,
     /// Whether there is something that only the next turn sees to.
@@ -165,11 +167,11 @@ impl FrontEnd {
     fn new(launch: Launch) -> Result<Self> {
         let plan = launch.plan;
         let is_direct = plan.is_direct();
-        let options = BindOptions {
-            backlog: plan.server.backlog.get(),
-            sharers: if is_direct { plan.count } else { 1 },
-        };
-        let mut listeners = Listener::bind_all(&plan.server.bind, &plan.bind_origins, options)?;
+        let Opened {
+            mut listeners,
+            control,
+            upgrade,
+        } = upgrading::open(&plan, launch.control)?;
         plan.check_listeners(&listeners)?;
         let accepting = if is_direct {
             Vec::new()
@@ -180,7 +182,6 @@ impl FrontEnd {
             sockets.map_err(Error::os("listeners cannot be watched"))?
         };
         let numbers = number(&mut listeners);
-        let control = ControlSocket::open(&plan, launch.control)?;
         let (events_sender, events) = unbounded_channel();
         let fork_server = hatchery_process::fork_server_pidfd()?;
         Ok(Self {
@@ -210,8 +211,9 @@ impl FrontEnd {
             announced: false,
             on_ready: launch.on_ready,
             exchange: launch.exchange,
-            _control: control,
+            control_socket: control,
             reload: Reload::default(),
+            upgrade,
             reloads: 0,
             turn_again: false,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -229,6 +231,7 @@ impl FrontEnd {
         }
         self.take_orders(context, now);
         self.progress_reload(context);
+        self.progress_upgrade(context, now);
         while let Poll::Ready(Some(event)) = self.events.poll_recv(context) {
             self.child_event(event, now);
         }

@@ -64,14 +64,15 @@ impl FrontEnd {
         if self.phase != Phase::Serving {
             return;
         }
-        if self.is_reloading() || !self.announced {
-            let is_early = !self.announced;
+        if self.is_reloading() || self.upgrade.is_underway() || !self.announced {
             match asker {
                 Some(asker) => {
-                    let busy = if is_early {
+                    let busy = if !self.announced {
                         ControlError::Starting
-                    } else {
+                    } else if self.is_reloading() {
                         ControlError::Reloading
+                    } else {
+                        ControlError::Upgrading
                     };
                     // Whoever asked may have gone.
                     let _gone = asker.send(Err(busy));
@@ -316,6 +317,11 @@ impl FrontEnd {
             let _gone = asker.send(outcome);
         }
         self.begin_awaited_reload();
+    }
+
+    /// Whether a signal asked for a reload when there could be none; there will be none.
+    pub(super) fn forget_awaited_reload(&mut self) -> bool {
+        std::mem::take(&mut self.reload.again)
     }
 
     /// Begins the reload that a signal asked for when there could be none.

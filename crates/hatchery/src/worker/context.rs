@@ -43,6 +43,8 @@ pub(crate) struct Context {
     pub(super) room: u32,
     /// The listeners it accepts from, where workers accept themselves, until it has a runtime.
     pub(super) listeners: Mutex<Vec<OwnedFd>>,
+    /// What keeps it from accepting until it can be read, if anything does.
+    pub(super) gate: Mutex<Option<OwnedFd>>,
     pub(super) is_direct: bool,
     /// Whether it is scheduled as batch work, if it does not block.
     pub(super) is_batch: bool,
@@ -74,6 +76,7 @@ impl Context {
             generation,
             room: u32::MAX,
             listeners: Mutex::default(),
+            gate: Mutex::default(),
             is_direct: false,
             is_batch: false,
             direct_share: u32::MAX,

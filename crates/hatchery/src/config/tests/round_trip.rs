@@ -64,6 +64,7 @@ fn any_server() -> impl Strategy<Value = ServerConfig> {
                 queue_timeout: Duration::from_micros(micros),
                 dispatch,
                 scheduling,
+                upgrade_timeout: Duration::from_micros(micros.max(1)),
             }
         },
     )
@@ -119,6 +120,7 @@ queue_length = 128                   # default
 queue_timeout = "5s"                 # default
 dispatch = "least-loaded"            # default
 scheduling = "batch"                 # default
+upgrade_timeout = "1m"               # default
 
 [workers]
 count = 4                            # flag --workers
