@@ -8,6 +8,7 @@
 mod consumed;
 mod copied;
 mod entry;
+mod environment;
 mod fork;
 mod inherited;
 mod launch;
@@ -23,6 +24,7 @@ mod signal;
 pub use consumed::bytes_consumed;
 pub use copied::{copy_in, copy_out, expect_write};
 pub use entry::{Entry, Start};
+pub use environment::forget_variables;
 pub use fork::{Fork, ForkError, exit_now, fork, thread_count};
 pub use inherited::{InheritError, inherit_listener};
 pub use launch::{ForkServerBody, LaunchError, Launched, launch_forked, launch_spawned, relaunch};

@@ -28,6 +28,7 @@ mod runtime;
 mod server;
 mod shared_buffer;
 mod signals;
+mod systemd;
 pub mod task;
 mod upgrade;
 mod watch;

@@ -21,6 +21,7 @@ mod room;
 mod scaling;
 mod start;
 mod storm;
+mod systemd;
 mod upgrading;
 
 use std::ops::{Deref, DerefMut};

@@ -149,6 +149,7 @@ impl FrontEnd {
         self.staff.scale(to);
         tracing::info!(from, to, "another number of workers is wanted");
         self.tell(ServerEvent::Scaled { from, to });
+        self.notify_status();
         self.announce_if_complete();
         Ok(self.accept_order(Vec::new()))
     }

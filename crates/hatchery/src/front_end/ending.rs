@@ -8,6 +8,7 @@ use super::{FrontEnd, Phase, SEND_RETRY};
 use crate::control::{ControlError, ServerEvent};
 use crate::error::{Error, with_causes};
 use crate::signals::Urgency;
+use crate::systemd::News;
 
 impl FrontEnd {
     /// Begins to end the server, or ends it.
@@ -31,6 +32,8 @@ impl FrontEnd {
         self.place_waiting(now);
         self.hand_over(now);
         self.phase = Phase::Draining(now.saturating_add(self.plan.workers.drain_timeout));
+        self.notifying.tell(&[News::Stopping]);
+        self.notify_status();
         self.accepting.clear();
         self.listeners.clear();
     }
@@ -124,6 +127,8 @@ impl FrontEnd {
     /// Ends the server at once.
     pub(super) fn kill_all(&mut self) {
         self.phase = Phase::Ending;
+        self.notifying.tell(&[News::Stopping]);
+        self.notify_status();
         self.fail_reload(ControlError::Stopping, self.born.elapsed());
         self.cancel_upgrade();
         self.accepting.clear();

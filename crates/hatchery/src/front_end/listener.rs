@@ -17,9 +17,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::config::{BindAddress, Origin};
 use crate::error::BindError;
 use crate::server::SocketKind;
-
-/// The first descriptor that systemd passes.
-const SYSTEMD_FIRST: RawFd = 3;
+use crate::systemd::{passed_as, passed_descriptors};
 
 /// The permissions of the control socket.
 const CONTROL_MODE: u32 = 0o600;
@@ -96,11 +94,14 @@ impl Listener {
         address: &BindAddress,
         options: BindOptions,
     ) -> Result<Vec<Vec<Self>>, BindError> {
-        if *address != BindAddress::Systemd {
-            return Ok(vec![Self::bind(address, options)?]);
-        }
-        let numbers = systemd_descriptors().map_err(|error| refused(address, error))?;
-        let inherited = numbers.map(|number| Ok(vec![Self::inherit(number, address)?]));
+        let numbers = match address {
+            BindAddress::Systemd => passed_descriptors().map(Iterator::collect),
+            BindAddress::Named(name) => passed_as(name),
+            _ => return Ok(vec![Self::bind(address, options)?]),
+        };
+        let numbers: Vec<RawFd> = numbers.map_err(|error| refused(address, error))?;
+        let inherited = numbers.into_iter();
+        let inherited = inherited.map(|number| Ok(vec![Self::inherit(number, address)?]));
         inherited.collect()
     }
 
@@ -323,25 +324,6 @@ fn refused(address: &BindAddress, source: io::Error) -> BindError {
         key: "server.bind",
         address: address.to_string(),
         source,
-    }
-}
-
-/// The descriptors that systemd passed, if they are meant for this process.
-fn systemd_descriptors() -> io::Result<std::ops::Range<RawFd>> {
-    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
-    if number("LISTEN_PID") != Some(std::process::id()) {
-        return Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "LISTEN_PID does not name this process: it was not started by socket activation",
-        ));
-    }
-    let count = number("LISTEN_FDS").and_then(|count| RawFd::try_from(count).ok());
-    match count {
-        Some(count) if count > 0 => Ok(SYSTEMD_FIRST..SYSTEMD_FIRST.saturating_add(count)),
-        _ => Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "LISTEN_FDS does not say how many sockets were passed",
-        )),
     }
 }
 

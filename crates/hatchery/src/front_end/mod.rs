@@ -17,6 +17,7 @@ mod ending;
 mod handing;
 mod lease;
 mod listener;
+mod notifying;
 mod queue;
 mod reloading;
 mod restart;
@@ -51,6 +52,7 @@ use self::child::ChildEvent;
 use self::commanding::ControlSocket;
 use self::complaints::Complaints;
 use self::crew::CrewMember;
+use self::notifying::Notifying;
 use self::queue::WaitQueue;
 use self::reloading::Reload;
 pub(crate) use self::restart::{FAILED_STARTS_MAX, Restarts, Verdict};
@@ -138,6 +140,7 @@ struct FrontEnd {
     control_socket: ControlSocket,
     reload: Reload,
     upgrade: Upgrade,
+    notifying: Notifying,
     /// How often it was reloaded.
     reloads: u32,
     /// Whether there is something that only the next turn sees to.
@@ -214,6 +217,7 @@ impl FrontEnd {
             control_socket: control,
             reload: Reload::default(),
             upgrade,
+            notifying: Notifying::begin(),
             reloads: 0,
             turn_again: false,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -294,6 +298,7 @@ impl FrontEnd {
         self.expire_ages(now);
         self.expire_waiting(now);
         self.sum_up(now);
+        self.feed_watchdog(now);
         if self.check_up.is_some_and(|at| at <= now) {
             self.check_up = Some(now + CHECK_UP);
             self.check_up_on_workers();
@@ -329,6 +334,7 @@ impl FrontEnd {
             self.check_up,
             self.pause.until(),
             self.complaints.due(),
+            self.notifying.due,
             waiting,
             drain,
             vacancy,
@@ -376,6 +382,7 @@ impl FrontEnd {
         if let Some(on_ready) = self.on_ready.take() {
             on_ready(&ready);
         }
+        self.notify_ready(self.born.elapsed());
         self.begin_awaited_reload();
     }
 

@@ -19,6 +19,7 @@ use crate::config::{BindAddress, Config, ConfigError};
 use crate::control::{Answer, ControlError, ServerEvent};
 use crate::error::{Error, with_causes};
 use crate::server::Plan;
+use crate::systemd::News;
 use crate::watch::watch;
 
 /// How far a reload is.
@@ -83,6 +84,7 @@ impl FrontEnd {
         }
         tracing::info!("reloading: the configuration is read again");
         self.tell(ServerEvent::Reloading);
+        self.notifying.tell(&[News::reloading_now()]);
         let config = self.plan.config.clone();
         self.reload.asker = asker;
         self.reload.stage = Stage::Reading(tokio::task::spawn_blocking(move || config.reload()));
@@ -312,6 +314,8 @@ impl FrontEnd {
     }
 
     fn end_reload(&mut self, outcome: Result<Answer, ControlError>) {
+        // Whether it was reloaded or goes on as it was: it serves.
+        self.notify_ready(self.born.elapsed());
         if let Some(asker) = self.reload.asker.take() {
             // Whoever asked may have gone.
             let _gone = asker.send(outcome);

@@ -165,6 +165,7 @@ impl FrontEnd {
                 self.upgrade.attempt = Some(attempt);
                 self.upgrade.asker = asker;
                 self.tell(ServerEvent::Upgrading);
+                self.notify_status();
                 // What becomes of it is asked from the next turn on.
                 self.turn_again = true;
             }
@@ -230,6 +231,7 @@ impl FrontEnd {
         tracing::error!(error = reason, "not upgraded: the server goes on as it was");
         if matches!(error, ControlError::Upgrade(_)) {
             self.tell(ServerEvent::UpgradeFailed { reason });
+            self.notify_status();
         }
         if let Some(asker) = asker {
             // Whoever asked may have gone.
@@ -246,6 +248,9 @@ impl FrontEnd {
             self.not_upgraded(UpgradeError::Os { what, source }.into(), asker);
             return;
         }
+        // Who is told of the new program's state has to know first that it is the main process.
+        let number = pid.as_raw_nonzero().get().unsigned_abs();
+        self.notifying.hand_over(number);
         self.give_away(&groups);
         if has_control {
             if let Some(listener) = self.control_socket.listener() {
@@ -258,7 +263,7 @@ impl FrontEnd {
             // It may have read the configuration too early. It lives, or is a zombie of this process.
             let _ended = kill_process(pid, Signal::HUP);
         }
-        let pid = pid.as_raw_nonzero().get().unsigned_abs();
+        let pid = number;
         tracing::info!(pid, "upgraded: a new program has taken over");
         self.tell(ServerEvent::Upgraded { pid });
         if let Some(asker) = asker {

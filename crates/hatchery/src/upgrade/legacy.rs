@@ -142,7 +142,7 @@ impl Legacy {
             let configured = group.configured.as_ref();
             configured.is_some_and(|it| it == address || it.is_same_socket(address))
         };
-        if *address == BindAddress::Systemd {
+        if matches!(address, BindAddress::Systemd | BindAddress::Named(_)) {
             return self.groups.extract_if(.., |group| is_for(group)).collect();
         }
         // A port that the kernel chooses may be configured twice.

@@ -33,6 +33,10 @@ pub(super) fn command(program: &Path) -> Command {
         command.arg0(name);
     }
     command.args(arguments);
+    // The watchdog is the next main process's then; of what was passed to this one it gets its own.
+    for name in ["WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
+        command.env_remove(name);
+    }
     command
 }
 

@@ -104,7 +104,7 @@ fn a_value_is_refused_with_its_line_and_what_is_allowed() {
 
 #[test]
 fn a_member_of_a_list_is_refused_with_its_own_line() {
-    let allowed = r#"allowed: a list of "127.0.0.1:8080", "[::1]:8080", "unix:/run/echo.sock", "unix:/run/echo.sock?mode=0660", "unix:@echo", "fd:3" or "systemd""#;
+    let allowed = r#"allowed: a list of "127.0.0.1:8080", "[::1]:8080", "unix:/run/echo.sock", "unix:/run/echo.sock?mode=0660", "unix:@echo", "fd:3", "fd:http" or "systemd""#;
     for (members, message) in [
         (
             "\n\"127.0.0.1:80\",\n\"127.0.0.1:99999\",\n",

@@ -28,6 +28,7 @@ pub(super) fn any_address() -> impl Strategy<Value = BindAddress> {
         }),
         "[^\0?]{1,20}".prop_map(BindAddress::Abstract),
         (3..=i32::MAX).prop_map(BindAddress::Inherited),
+        "[a-z][a-z0-9._@-]{0,20}".prop_map(BindAddress::Named),
         Just(BindAddress::Systemd),
     ]
 }
