@@ -14,6 +14,7 @@ use rustix::process::{
 };
 
 use crate::fork_server::Report;
+use crate::own_child::OwnChild;
 use crate::readiness::wait_until;
 
 /// Room for the longest report: a reason why a child was not started.
@@ -91,6 +92,7 @@ impl Starting {
                     pidfd,
                     report,
                     ending: Mutex::new(Ending::Reported),
+                    _own: OwnChild::new(pid),
                 }))
             }
             Some(other) => Err(StartError::Refused(format!("it answered {other:?}"))),
@@ -169,6 +171,8 @@ pub struct Child {
     /// Where the fork server reports the end.
     report: OwnedFd,
     ending: Mutex<Ending>,
+    /// It may become a child of this process.
+    _own: OwnChild,
 }
 
 /// What is known of how a process ended, and who will say.

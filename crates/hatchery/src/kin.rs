@@ -28,6 +28,11 @@ pub(crate) fn children_of(parent: Pid) -> Vec<Kin> {
     read.collect()
 }
 
+/// Reads one process; `None` if there is none.
+pub(crate) fn read_kin(pid: Pid) -> Option<Kin> {
+    read(pid.as_raw_nonzero().get()).map(|(kin, _)| kin)
+}
+
 /// Reads the lists that the kernel keeps for each thread, where it was built with them.
 fn listed_by_kernel(parent: Pid) -> Option<Vec<i32>> {
     let folder = format!("/proc/{}/task", parent.as_raw_nonzero());

@@ -54,7 +54,12 @@ impl Signals {
             (Signal::TTIN, Told::ScaleBy(1)),
             (Signal::TTOU, Told::ScaleBy(-1)),
         ];
-        Self::listen_to(&[Signal::TERM, Signal::INT], &others, shutdown)
+        // The kernel ignores for the first process of a container what would end any other.
+        let stops: &[Signal] = match std::process::id() {
+            1 => &[Signal::TERM, Signal::INT, Signal::QUIT],
+            _ => &[Signal::TERM, Signal::INT],
+        };
+        Self::listen_to(stops, &others, shutdown)
     }
 
     fn listen_to(

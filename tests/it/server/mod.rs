@@ -3,6 +3,7 @@
 mod blocking;
 mod client;
 mod command;
+mod container;
 mod control;
 mod direct;
 mod distribution;

@@ -29,6 +29,7 @@ mod staff;
 #[cfg(test)]
 mod staff_tests;
 mod staffing;
+mod strangers;
 mod upgrading;
 
 pub(crate) use self::child::started;
@@ -58,6 +59,7 @@ use self::reloading::Reload;
 pub(crate) use self::restart::{FAILED_STARTS_MAX, Restarts, Verdict};
 use self::roster::{Roster, STALLED_AFTER, Seat};
 use self::staff::Staff;
+use self::strangers::Strangers;
 use self::upgrading::{Opened, Upgrade};
 use crate::config::{Overload, Scheduling};
 use crate::control::{Exchange, ServerEvent};
@@ -141,6 +143,7 @@ struct FrontEnd {
     reload: Reload,
     upgrade: Upgrade,
     notifying: Notifying,
+    strangers: Strangers,
     /// How often it was reloaded.
     reloads: u32,
     /// Whether there is something that only the next turn sees to.
@@ -218,6 +221,8 @@ impl FrontEnd {
             reload: Reload::default(),
             upgrade,
             notifying: Notifying::begin(),
+            strangers: Strangers::watch(launch.signals)
+                .map_err(Error::os("children that end cannot be listened to"))?,
             reloads: 0,
             turn_again: false,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -240,6 +245,7 @@ impl FrontEnd {
             self.child_event(event, now);
         }
         self.tend_fork_server(context, now);
+        self.strangers.collect(context);
         self.read_messages(context, now);
         self.expire_timers(now);
         self.read_ledgers(now);

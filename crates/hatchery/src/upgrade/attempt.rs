@@ -11,6 +11,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use hatchery_process::OwnChild;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 use tokio::task::JoinHandle;
@@ -97,6 +98,7 @@ struct Running {
     pid: Pid,
     pidfd: OwnedFd,
     child: Option<Child>,
+    _own: OwnChild,
 }
 
 impl Running {
@@ -108,6 +110,7 @@ impl Running {
                 pid,
                 pidfd,
                 child: Some(child),
+                _own: OwnChild::new(pid),
             }),
             Err(error) => {
                 let _ended = child.kill();
