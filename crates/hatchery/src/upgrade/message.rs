@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(received, message);
         assert_eq!(descriptors.len(), 2);
         assert!(receive(&there).unwrap().is_none());
-        drop(here);
+        drop((here, descriptors));
         let gone = receive(&there).unwrap_err();
         assert_eq!(gone.kind(), io::ErrorKind::UnexpectedEof);
     }
