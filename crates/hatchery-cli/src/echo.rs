@@ -33,7 +33,7 @@ thread_local! {
     Then:    printf 'hello\\n' | nc -N 127.0.0.1 7000"
 )]
 pub(crate) struct EchoArgs {
-    /// Where to listen: `127.0.0.1:7000`, `[::1]:7000`, `unix:/run/echo.sock`, `fd:3` (repeatable)
+    /// Where to listen: `127.0.0.1:7000`, `[::1]:7000`, `unix:/run/echo.sock`, `fd:3`, `fd:http` (repeatable)
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
     /// How many workers: a number, auto, or a multiple of the CPUs such as 2x

@@ -12,6 +12,7 @@ use rustix::event::PollFlags;
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 
 use crate::fork_server::Report;
+use crate::own_child::OwnChild;
 use crate::readiness::wait_until;
 use crate::usage::Usage;
 
@@ -90,6 +91,7 @@ impl Starting {
                     pidfd,
                     report,
                     ending: Mutex::new(Ending::Reported),
+                    _own: OwnChild::new(pid),
                 }))
             }
             Some(other) => Err(StartError::Refused(format!("it answered {other:?}"))),
@@ -168,6 +170,8 @@ pub struct Child {
     /// Where the fork server reports the end.
     report: OwnedFd,
     ending: Mutex<Ending>,
+    /// It may become a child of this process.
+    _own: OwnChild,
 }
 
 /// What is known of how a process ended, and who will say.

@@ -10,6 +10,7 @@ mod child;
 mod fork_server;
 mod identity;
 mod ledger;
+mod own_child;
 mod packets;
 mod parcel;
 mod parking;
@@ -28,10 +29,11 @@ pub use channel::{
 pub use child::{Child, StartError, Starting, WaitError};
 pub use fork_server::{
     InitError, Program, StartMethod, begin, end, ensure_running, fork_server_pidfd, init,
-    init_with, is_child, is_running, panic_text, start,
+    init_with, is_child, is_own_child, is_running, panic_text, start,
 };
 pub use hatchery_os::{DESCRIPTORS_MAX, Entry, MapError, SealedMemory, Start};
 pub use ledger::{Farewell, LedgerError, LedgerEvent, LedgerReader, LedgerWriter, monotonic};
+pub use own_child::OwnChild;
 pub use packets::{
     MESSAGE_BYTES_MAX, Outgoing, PacketQueue, PacketRecvError, PacketSendError, Packets,
 };

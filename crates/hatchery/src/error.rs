@@ -144,10 +144,12 @@ pub struct BindError {
 
 /// What would be allowed instead.
 fn hint(address: &str, error: &io::Error) -> &'static str {
-    if address.starts_with("fd:") {
+    let number = address.strip_prefix("fd:");
+    let is_named = number.is_some_and(|it| !it.starts_with(|first: char| first.is_ascii_digit()));
+    if number.is_some() && !is_named {
         return "; allowed: the number of a listening socket that the program was started with";
     }
-    if address == "systemd" {
+    if address == "systemd" || is_named {
         return "; allowed: in a service that systemd starts for its sockets";
     }
     let is_file = address.starts_with("unix:") && !address.starts_with("unix:@");

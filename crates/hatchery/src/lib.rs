@@ -17,6 +17,7 @@ mod control;
 mod error;
 mod front_end;
 pub mod guide;
+mod kin;
 mod log;
 mod manager;
 mod pipe;
@@ -27,7 +28,9 @@ mod runtime;
 mod server;
 mod shared_buffer;
 mod signals;
+mod systemd;
 pub mod task;
+mod upgrade;
 mod watch;
 mod whereabouts;
 mod worker;
@@ -39,7 +42,7 @@ pub use config::{
 };
 pub use control::{
     Accepted, BreakerState, Control, ControlError, Events, Phase, Retirement, ServerEvent,
-    ServerStatus, WorkerExit, WorkerState, WorkerStatus,
+    ServerStatus, Upgraded, WorkerExit, WorkerState, WorkerStatus,
 };
 pub use error::{BindError, Error, HandlerError, HandlerResult, Result};
 pub use hatchery_macros::main;
@@ -85,6 +88,7 @@ pub use server::{
     SocketKind, WorkerName,
 };
 pub use shared_buffer::SharedBuffer;
+pub use upgrade::UpgradeError;
 pub use worker::{
     BlockingConnection, Connection, ConnectionGuard, ConnectionInfo, Incoming, ParkError,
     ParkFailure, SoftDeadline, Worker, retire_worker,

@@ -62,6 +62,13 @@ fn notice(dropped: u64) -> String {
     format!("{dropped} log lines were dropped: standard error was full\n")
 }
 
+/// Writes what another program has said, if there is room.
+pub(crate) fn pass_on(text: &[u8]) {
+    if !write_now(text) {
+        DROPPED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Writes the last words of a program; they may wait for room, but not for ever.
 pub(crate) fn say_last(text: &str) {
     let deadline = Instant::now() + LAST_WORDS;

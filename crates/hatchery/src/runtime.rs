@@ -48,6 +48,7 @@ impl<T: Outcome, E: Display + 'static> Outcome for Result<T, E> {
                 let known = as_error(&error);
                 let text = known.map_or_else(|| error.to_string(), with_causes);
                 crate::log::say_last(&format!("error: {text}\n"));
+                crate::upgrade::tell_failure(&text);
                 let ours = known.and_then(|error| error.downcast_ref::<Error>());
                 let is_usage = ours.is_some_and(Error::is_usage);
                 ExitCode::from(if is_usage { USAGE } else { FAILED })
@@ -132,6 +133,8 @@ pub fn init() -> Result<(), InitError> {
 ///
 /// As [`init`]; [`StartMethod::Spawn`] never returns [`InitError::Threads`].
 pub fn init_with(method: StartMethod) -> Result<(), InitError> {
+    crate::upgrade::remember_program();
+    crate::upgrade::adopt().map_err(|error| InitError::Os(std::io::Error::other(error)))?;
     raise_descriptor_limit();
     hatchery_process::init_with(method)
 }

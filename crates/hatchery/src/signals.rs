@@ -1,4 +1,4 @@
-//! What tells a server to stop, to reload or to scale: signals, or a future of the program's own.
+//! What tells a server to stop, to reload, to upgrade or to scale: signals, or a future of the program's own.
 
 use std::future::Future;
 use std::io;
@@ -27,6 +27,8 @@ pub(crate) enum Told {
     Stop(Urgency),
     /// Read the configuration again.
     Reload,
+    /// Let a new program take over.
+    Upgrade,
     /// Have so many workers more, or fewer.
     ScaleBy(i32),
 }
@@ -48,10 +50,16 @@ impl Signals {
         }
         let others = [
             (Signal::HUP, Told::Reload),
+            (Signal::USR2, Told::Upgrade),
             (Signal::TTIN, Told::ScaleBy(1)),
             (Signal::TTOU, Told::ScaleBy(-1)),
         ];
-        Self::listen_to(&[Signal::TERM, Signal::INT], &others, shutdown)
+        // The kernel ignores for the first process of a container what would end any other.
+        let stops: &[Signal] = match std::process::id() {
+            1 => &[Signal::TERM, Signal::INT, Signal::QUIT],
+            _ => &[Signal::TERM, Signal::INT],
+        };
+        Self::listen_to(stops, &others, shutdown)
     }
 
     fn listen_to(

@@ -4,6 +4,7 @@ mod blocking;
 mod breaker;
 mod client;
 mod command;
+mod container;
 mod control;
 mod deadlines;
 mod deaths;
@@ -29,6 +30,8 @@ mod scaling;
 mod stalls;
 mod start;
 mod storm;
+mod systemd;
+mod upgrading;
 
 use std::ops::{Deref, DerefMut};
 

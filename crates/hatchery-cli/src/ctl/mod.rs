@@ -64,6 +64,8 @@ enum CtlCommand {
     Drain(Which),
     /// Kill a worker; what it has in hand is lost
     Kill(Which),
+    /// Start the server's program anew; returns once it has taken over
+    Upgrade,
     /// The configuration in force
     Config,
     /// All that happens from now on, until the server ends
@@ -203,6 +205,7 @@ impl CtlCommand {
             Self::Status => plain("status"),
             Self::Workers => plain("workers"),
             Self::Reload => plain("reload"),
+            Self::Upgrade => plain("upgrade"),
             Self::Config => plain("config"),
             Self::Events => plain("events"),
             Self::Scale { workers } => json!({ "v": VERSION, "do": "scale", "workers": workers }),
@@ -225,6 +228,7 @@ impl CtlCommand {
             Self::Events => show::event(&answer["event"]),
             Self::Scale { .. } => format!("{} workers are wanted\n", ok["wanted"]),
             Self::Reload => format!("reloaded, with {} workers\n", ok["wanted"]),
+            Self::Upgrade => format!("upgraded, the main process is {} now\n", ok["pid"]),
             Self::Recycle { .. } => show::about("being replaced", ok),
             Self::Drain(_) => show::about("draining", ok),
             Self::Kill(_) => show::about("killed", ok),

@@ -15,9 +15,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hatchery_os::{Entry, LaunchError, Launched, OrderQueue, launch_forked, launch_spawned};
-use rustix::process::{WaitId, WaitIdOptions, getpid, set_child_subreaper, waitid};
+use rustix::process::{Pid, WaitId, WaitIdOptions, getpid, set_child_subreaper, waitid};
 
 use crate::child::{Child, StartError, Starting, wait_readable};
+use crate::own_child::is_held;
 
 pub use report::panic_text;
 pub(crate) use report::{Kind, Rebirth, Report, Request};
@@ -215,6 +216,15 @@ pub fn fork_server_pidfd() -> Result<OwnedFd, StartError> {
     let server = server.as_ref().ok_or(StartError::NotInitialised)?;
     let pidfd = server.launched.pidfd.try_clone();
     pidfd.map_err(StartError::Os)
+}
+
+/// Whether somebody waits for this child: it is the fork server, or has a [`Child`] or an
+/// [`OwnChild`](crate::OwnChild).
+#[must_use]
+pub fn is_own_child(pid: Pid) -> bool {
+    let server = lock();
+    let is_server = server.as_ref().is_some_and(|it| it.launched.pid == pid);
+    is_server || is_held(pid)
 }
 
 /// Runs `entry` in the fork server, now and whenever there is a new one.

@@ -31,6 +31,16 @@ use crate::identity;
 /// The most of a reason that is reported; the other side has room for little more.
 const REASON_BYTES_MAX: usize = 2048;
 
+/// Variables by which systemd speaks to the main process alone.
+const FOR_MAIN: [&str; 6] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+];
+
 /// The epoll token of the order queue.
 const ORDERS: u64 = 0;
 
@@ -43,6 +53,8 @@ const CHILDREN: u64 = 2;
 /// Serves orders until the main process is gone.
 pub(super) fn run(queue: OrderQueue) -> u8 {
     identity::reset();
+    // At worst, where it has another thread, its children could say what they should not.
+    let _stay = hatchery_os::forget_variables(&FOR_MAIN);
     bind_late_symbols();
     let _unnamed = rustix::thread::set_name(c"hatchery-fork");
     // A signal sent to the main process's group, such as the terminal's Ctrl-C, is not for us.

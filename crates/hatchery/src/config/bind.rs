@@ -1,4 +1,5 @@
-//! Addresses to listen on, as text: `127.0.0.1:8080`, `unix:/run/echo.sock`, `fd:3`, `systemd`.
+//! Addresses to listen on, as text: `127.0.0.1:8080`, `unix:/run/echo.sock`, `fd:3`, `fd:http`,
+//! `systemd`.
 //!
 //! Nothing is bound or resolved here.
 
@@ -40,6 +41,9 @@ pub enum BindAddress {
     Abstract(String),
     /// A listening socket that whoever started the program has opened, such as `fd:3`.
     Inherited(RawFd),
+    /// The sockets that systemd has passed under a name, such as `fd:http`: letters, digits, `.`, `_`,
+    /// `-` and `@`, with a letter in front.
+    Named(String),
     /// All sockets that systemd has passed in `LISTEN_FDS`: `systemd`.
     Systemd,
 }
@@ -50,16 +54,19 @@ const PATH_BYTES_MAX: usize = 107;
 /// The first descriptor that is not standard input, output or error.
 const FIRST_FD: RawFd = 3;
 
-impl BindAddress {
-    pub(super) const ALLOWED: &str = r#""127.0.0.1:8080", "[::1]:8080", "unix:/run/echo.sock", "unix:/run/echo.sock?mode=0660", "unix:@echo", "fd:3" or "systemd""#;
+/// The longest name that systemd gives a descriptor.
+const NAME_BYTES_MAX: usize = 255;
 
-    pub(super) const ALLOWED_LIST: &str = r#"a list of "127.0.0.1:8080", "[::1]:8080", "unix:/run/echo.sock", "unix:/run/echo.sock?mode=0660", "unix:@echo", "fd:3" or "systemd""#;
+impl BindAddress {
+    pub(super) const ALLOWED: &str = r#""127.0.0.1:8080", "[::1]:8080", "unix:/run/echo.sock", "unix:/run/echo.sock?mode=0660", "unix:@echo", "fd:3", "fd:http" or "systemd""#;
+
+    pub(super) const ALLOWED_LIST: &str = r#"a list of "127.0.0.1:8080", "[::1]:8080", "unix:/run/echo.sock", "unix:/run/echo.sock?mode=0660", "unix:@echo", "fd:3", "fd:http" or "systemd""#;
 
     pub(super) fn parse(text: &str) -> Result<Self, BindAddressProblem> {
         if text == "systemd" {
             Ok(Self::Systemd)
         } else if let Some(number) = text.strip_prefix("fd:") {
-            parse_fd(number)
+            parse_fd(number).or_else(|problem| parse_named(number).ok_or(problem))
         } else if let Some(name) = text.strip_prefix("unix:@") {
             parse_abstract(name)
         } else if let Some(path) = text.strip_prefix("unix:") {
@@ -81,10 +88,18 @@ impl BindAddress {
 
     /// Says whether both may own the same descriptor, which depends on what systemd passes.
     pub(super) fn may_share_descriptor(&self, other: &Self) -> bool {
-        matches!(
-            (self, other),
-            (Self::Inherited(_), Self::Systemd) | (Self::Systemd, Self::Inherited(_))
-        )
+        let kinds = [self, other].map(Self::passed);
+        kinds[0].is_some() && kinds[1].is_some() && kinds[0] != kinds[1]
+    }
+
+    /// How it names what systemd passes, if it does.
+    fn passed(&self) -> Option<u8> {
+        match self {
+            Self::Inherited(_) => Some(0),
+            Self::Named(_) => Some(1),
+            Self::Systemd => Some(2),
+            _ => None,
+        }
     }
 }
 
@@ -101,6 +116,7 @@ impl fmt::Display for BindAddress {
             }
             Self::Abstract(name) => write!(f, "unix:@{name}"),
             Self::Inherited(number) => write!(f, "fd:{number}"),
+            Self::Named(name) => write!(f, "fd:{name}"),
             Self::Systemd => f.write_str("systemd"),
         }
     }
@@ -147,8 +163,8 @@ pub enum BindAddressProblem {
     /// An abstract name is followed by permissions, and it has none.
     #[error("an abstract name has no mode, for it is not a file")]
     AbstractMode,
-    /// The descriptor is no number, or one of the standard three.
-    #[error("the descriptor is not a number from 3")]
+    /// The descriptor is neither a number, but for the standard three, nor a name.
+    #[error("the descriptor is neither a number from 3 nor a name")]
     Descriptor,
 }
 
@@ -159,6 +175,13 @@ fn parse_fd(number: &str) -> Result<BindAddress, BindAddressProblem> {
         .filter(|&number| number >= FIRST_FD)
         .map(BindAddress::Inherited)
         .ok_or(BindAddressProblem::Descriptor)
+}
+
+fn parse_named(name: &str) -> Option<BindAddress> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
+    let begins = name.starts_with(|first: char| first.is_ascii_alphabetic());
+    let is_name = begins && name.len() <= NAME_BYTES_MAX && name.bytes().all(is_plain);
+    is_name.then(|| BindAddress::Named(name.to_owned()))
 }
 
 /// Says whether `text` is digits alone; the parsers of numbers would take a sign as well.

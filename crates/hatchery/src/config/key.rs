@@ -272,6 +272,13 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "After what time a parked connection is closed whose client has sent nothing."
     ),
     key!(
+        server.upgrade_timeout,
+        Duration,
+        (1, u64::MAX),
+        r#"more than 0: a number and a unit (us, ms, s, m, h), such as "60s""#,
+        "How long a new program that is to take over may take to become ready."
+    ),
+    key!(
         workers.count,
         WorkerCount,
         ANY,

@@ -54,6 +54,8 @@ pub struct ServerConfig {
     /// After what time a connection that a handler has [parked](crate::Connection::park) is closed,
     /// if its client has sent nothing; 0 waits for ever.
     pub park_timeout: Duration,
+    /// How long a new program that is to take over may take to become ready; never zero.
+    pub upgrade_timeout: Duration,
 }
 
 impl Default for ServerConfig {
@@ -73,6 +75,7 @@ impl Default for ServerConfig {
             wait_for_data: false,
             first_byte_timeout: Duration::from_secs(30),
             park_timeout: Duration::ZERO,
+            upgrade_timeout: Duration::from_secs(60),
         }
     }
 }

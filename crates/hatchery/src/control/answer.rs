@@ -11,6 +11,8 @@ pub enum Phase {
     Serving,
     /// It serves, and workers by other settings are on their way.
     Reloading,
+    /// It serves, and a new program that is to take over is on its way.
+    Upgrading,
     /// It accepts nothing more, and its workers finish what they have.
     Draining,
     /// Its workers are being killed.
@@ -117,6 +119,14 @@ pub struct Accepted {
     pub workers: Vec<u32>,
 }
 
+/// That a new program has taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Upgraded {
+    /// The process id of its main process.
+    pub pid: u32,
+}
+
 /// An answer of any kind.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
@@ -124,5 +134,6 @@ pub(crate) enum Answer {
     Status(ServerStatus),
     Workers(Vec<WorkerStatus>),
     Accepted(Accepted),
+    Upgraded(Upgraded),
     Config(String),
 }

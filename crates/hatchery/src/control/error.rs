@@ -2,6 +2,7 @@
 
 use crate::config::{ConfigError, Origin};
 use crate::error::{BindError, Error};
+use crate::upgrade::UpgradeError;
 
 /// Why a server did not do what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,12 @@ pub enum ControlError {
     /// Another reload has not come to its end.
     #[error("a reload is underway; allowed once it is over")]
     Reloading,
+    /// A new program that is to take over is on its way.
+    #[error("an upgrade is underway; allowed once it is over")]
+    Upgrading,
+    /// No new program has taken over; the server goes on as it was.
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
     /// The new configuration is wrong; the server goes on as it was.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -83,6 +90,8 @@ impl ControlError {
             Self::Direct => "direct",
             Self::Starting => "starting",
             Self::Reloading => "reloading",
+            Self::Upgrading => "upgrading",
+            Self::Upgrade(_) => "upgrade",
             Self::Config(_) => "config",
             Self::NeedsRestart { .. } => "needs-restart",
             Self::Bind(_) => "bind",

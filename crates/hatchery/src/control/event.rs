@@ -155,6 +155,19 @@ pub enum ServerEvent {
         /// Why.
         reason: String,
     },
+    /// A new program that is to take over is being started.
+    Upgrading,
+    /// It has taken over, and this one finishes what it has.
+    #[non_exhaustive]
+    Upgraded {
+        /// The process id of its main process.
+        pid: u32,
+    },
+    /// It has not, and the server goes on as it was.
+    UpgradeFailed {
+        /// Why.
+        reason: String,
+    },
     /// The server accepts nothing more.
     Stopping,
     /// Whoever reads this was too slow, and so many events are lost to them.

@@ -4,7 +4,7 @@ use tokio::sync::broadcast::{self, WeakSender, error::RecvError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-use super::answer::{Accepted, Answer, ServerStatus, WorkerStatus};
+use super::answer::{Accepted, Answer, ServerStatus, Upgraded, WorkerStatus};
 use super::error::ControlError;
 use super::event::ServerEvent;
 use super::request::{Request, Which};
@@ -192,6 +192,30 @@ impl Control {
     /// A cancelled call may have been obeyed.
     pub async fn kill(&self, worker: u32) -> Result<Accepted, ControlError> {
         self.tell(Request::Kill(which(worker))).await
+    }
+
+    /// Starts the file of this program anew, and returns once that has taken over.
+    ///
+    /// The new program has the same arguments and environment, and shares all listeners, so nobody is
+    /// refused meanwhile. Once all its workers are ready this server stops as after `SIGTERM`: it finishes
+    /// what it has. If the new program ends, is not ready within `server.upgrade_timeout` or cannot be
+    /// executed, it is killed, and this one goes on as it was.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ControlError::Upgrade`] with why the new program did not take over,
+    /// [`ControlError::Upgrading`] while another upgrade is underway, [`ControlError::Reloading`]
+    /// while a reload is, [`ControlError::Starting`] before all workers have been ready, and
+    /// [`ControlError::Stopping`] or [`ControlError::Ended`] if it is too late.
+    ///
+    /// # Cancel safety
+    ///
+    /// An upgrade that was begun goes on.
+    pub async fn upgrade(&self) -> Result<Upgraded, ControlError> {
+        match self.ask(Request::Upgrade).await? {
+            Answer::Upgraded(upgraded) => Ok(upgraded),
+            _ => Err(ControlError::Ended),
+        }
     }
 
     /// The configuration in force, as the `hatchery.toml` that would make it.

@@ -12,7 +12,9 @@ mod handle;
 mod request;
 mod socket;
 
-pub use self::answer::{Accepted, BreakerState, Phase, ServerStatus, WorkerState, WorkerStatus};
+pub use self::answer::{
+    Accepted, BreakerState, Phase, ServerStatus, Upgraded, WorkerState, WorkerStatus,
+};
 pub use self::error::ControlError;
 pub use self::event::{Retirement, ServerEvent};
 pub use self::exit::WorkerExit;

@@ -7,7 +7,8 @@ use serde_json::Value;
 pub(crate) const VERSION: u64 = 1;
 
 /// What may be asked, in the words of the protocol.
-const REQUESTS: &str = "status, workers, scale, reload, recycle, drain, kill, config, events";
+const REQUESTS: &str =
+    "status, workers, scale, reload, recycle, drain, kill, upgrade, config, events";
 
 /// A worker, by its number and perhaps by its generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,7 @@ pub(crate) enum Request {
     Recycle(Option<Which>),
     Drain(Which),
     Kill(Which),
+    Upgrade,
     Config,
 }
 
@@ -106,6 +108,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Line, LineError> {
         Some("status") => plain("status", rest, Request::Status)?,
         Some("workers") => plain("workers", rest, Request::Workers)?,
         Some("reload") => plain("reload", rest, Request::Reload)?,
+        Some("upgrade") => plain("upgrade", rest, Request::Upgrade)?,
         Some("config") => plain("config", rest, Request::Config)?,
         Some("events") => {
             plain("events", rest, Request::Status)?;

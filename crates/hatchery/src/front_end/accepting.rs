@@ -74,7 +74,8 @@ enum Left {
 impl FrontEnd {
     /// Accepts what is waiting and has room; true if a listener has more.
     pub(super) fn accept(&mut self, context: &mut Context<'_>, now: Duration) -> bool {
-        if self.phase != Phase::Serving || self.pause.until.is_some() {
+        let may_accept = self.phase == Phase::Serving && !self.upgrade.is_waiting();
+        if !may_accept || self.pause.until.is_some() {
             return false;
         }
         let mut more = false;
@@ -226,6 +227,10 @@ impl FrontEnd {
 
     /// Accepts all that the kernel has queued, before the listeners are closed.
     pub(super) fn accept_the_last(&mut self, now: Duration) {
+        if self.upgrade.is_waiting() {
+            // It is another program's.
+            return;
+        }
         for index in 0..self.accepting.len() {
             let Ok(socket) = self.listeners[index][0].try_clone() else {
                 // Without a descriptor nothing could be accepted either.

@@ -27,9 +27,9 @@ const ORDERS_PER_TURN: usize = 16;
 pub(super) type Asker = oneshot::Sender<Result<Answer, ControlError>>;
 
 /// The socket of `hatchery ctl`, and the task that serves it; both end with this.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ControlSocket {
-    _listener: Option<Listener>,
+    listener: Option<Listener>,
     task: Option<AbortHandle>,
 }
 
@@ -37,19 +37,34 @@ impl ControlSocket {
     /// Opens the socket, if there is to be one.
     pub(super) fn open(plan: &Plan, control: Control) -> Result<Self> {
         let Some(path) = &plan.config.control.socket else {
-            return Ok(Self {
-                _listener: None,
-                task: None,
-            });
+            return Ok(Self::default());
         };
         let listener = Listener::control(path, plan.origin("control.socket"))?;
-        let socket = listener.try_clone();
-        let socket = socket.map_err(Error::os("the control socket cannot be duplicated"))?;
-        let task = tokio::spawn(serve(socket, control));
-        Ok(Self {
-            _listener: Some(listener),
-            task: Some(task.abort_handle()),
-        })
+        let mut socket = Self::taken_over(listener);
+        socket.serve(control)?;
+        Ok(socket)
+    }
+
+    /// Has a socket that another program still serves.
+    pub(super) fn taken_over(listener: Listener) -> Self {
+        Self {
+            listener: Some(listener),
+            task: None,
+        }
+    }
+
+    /// Serves it from now on.
+    pub(super) fn serve(&mut self, control: Control) -> Result<()> {
+        if let Some(listener) = &self.listener {
+            let socket = listener.try_clone();
+            let socket = socket.map_err(Error::os("the control socket cannot be duplicated"))?;
+            self.task = Some(tokio::spawn(serve(socket, control)).abort_handle());
+        }
+        Ok(())
+    }
+
+    pub(super) fn listener(&mut self) -> Option<&mut Listener> {
+        self.listener.as_mut()
     }
 }
 
@@ -67,6 +82,7 @@ impl FrontEnd {
         match told {
             Told::Stop(urgency) => self.stop(urgency, now),
             Told::Reload => self.begin_reload(None),
+            Told::Upgrade => self.begin_upgrade(None),
             Told::ScaleBy(more) => {
                 if let Err(error) = self.scale_by(more) {
                     tracing::warn!(%error, "told to scale by a signal, the server does not");
@@ -96,6 +112,10 @@ impl FrontEnd {
             _ if self.phase != Phase::Serving => Err(ControlError::Stopping),
             Request::Reload => {
                 self.begin_reload(Some(answer));
+                return;
+            }
+            Request::Upgrade => {
+                self.begin_upgrade(Some(answer));
                 return;
             }
             Request::Scale(workers) => self.scale(workers),
@@ -129,6 +149,7 @@ impl FrontEnd {
         self.staff.scale(to);
         tracing::info!(from, to, "another number of workers is wanted");
         self.tell(ServerEvent::Scaled { from, to });
+        self.notify_status();
         self.announce_if_complete();
         Ok(self.accept_order(Vec::new()))
     }
@@ -209,6 +230,7 @@ impl FrontEnd {
             pid: std::process::id(),
             phase: match self.phase {
                 Phase::Serving if self.is_reloading() => SaidPhase::Reloading,
+                Phase::Serving if self.upgrade.is_underway() => SaidPhase::Upgrading,
                 Phase::Serving => SaidPhase::Serving,
                 Phase::Draining(_) => SaidPhase::Draining,
                 Phase::Ending => SaidPhase::Ending,

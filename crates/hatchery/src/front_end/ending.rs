@@ -8,6 +8,7 @@ use super::{FrontEnd, Phase, SEND_RETRY};
 use crate::control::{ControlError, ServerEvent};
 use crate::error::{Error, with_causes};
 use crate::signals::Urgency;
+use crate::systemd::News;
 
 impl FrontEnd {
     /// Begins to end the server, or ends it.
@@ -22,15 +23,18 @@ impl FrontEnd {
         }
     }
 
-    fn begin_drain(&mut self, now: Duration) {
+    pub(super) fn begin_drain(&mut self, now: Duration) {
         self.tell(ServerEvent::Stopping);
         self.fail_reload(ControlError::Stopping, now);
+        self.cancel_upgrade();
         tracing::info!(timeout = ?self.plan.workers.drain_timeout, "stopping: no more is accepted");
         self.accept_the_last(now);
         self.release_kept(now);
         self.place_waiting(now);
         self.hand_over(now);
         self.phase = Phase::Draining(now.saturating_add(self.plan.workers.drain_timeout));
+        self.notifying.tell(&[News::Stopping]);
+        self.notify_status();
         self.accepting.clear();
         self.listeners.clear();
     }
@@ -151,7 +155,10 @@ impl FrontEnd {
     /// Ends the server at once.
     pub(super) fn kill_all(&mut self) {
         self.phase = Phase::Ending;
+        self.notifying.tell(&[News::Stopping]);
+        self.notify_status();
         self.fail_reload(ControlError::Stopping, self.born.elapsed());
+        self.cancel_upgrade();
         self.accepting.clear();
         self.listeners.clear();
         for member in self.crew.iter_mut().flatten() {

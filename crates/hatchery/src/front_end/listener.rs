@@ -17,9 +17,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::config::{BindAddress, Origin};
 use crate::error::BindError;
 use crate::server::SocketKind;
-
-/// The first descriptor that systemd passes.
-const SYSTEMD_FIRST: RawFd = 3;
+use crate::systemd::{passed_as, passed_descriptors};
 
 /// The permissions of the control socket.
 const CONTROL_MODE: u32 = 0o600;
@@ -40,7 +38,7 @@ pub(crate) struct Listener {
     /// Its number among all listeners that this server ever has.
     serial: u16,
     /// Removed with the listener.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 /// How sockets are to be bound.
@@ -96,11 +94,14 @@ impl Listener {
         address: &BindAddress,
         options: BindOptions,
     ) -> Result<Vec<Vec<Self>>, BindError> {
-        if *address != BindAddress::Systemd {
-            return Ok(vec![Self::bind(address, options)?]);
-        }
-        let numbers = systemd_descriptors().map_err(|error| refused(address, error))?;
-        let inherited = numbers.map(|number| Ok(vec![Self::inherit(number, address)?]));
+        let numbers = match address {
+            BindAddress::Systemd => passed_descriptors().map(Iterator::collect),
+            BindAddress::Named(name) => passed_as(name),
+            _ => return Ok(vec![Self::bind(address, options)?]),
+        };
+        let numbers: Vec<RawFd> = numbers.map_err(|error| refused(address, error))?;
+        let inherited = numbers.into_iter();
+        let inherited = inherited.map(|number| Ok(vec![Self::inherit(number, address)?]));
         inherited.collect()
     }
 
@@ -139,6 +140,64 @@ impl Listener {
         })
     }
 
+    /// Takes over a socket of a program that listened on `address` before; its file stays with that one.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is no socket that could listen there.
+    pub(crate) fn take_over(
+        socket: OwnedFd,
+        (address, shown): (&BindAddress, &str),
+        origin: &Origin,
+    ) -> Result<Self, BindError> {
+        let refused = |source| BindError {
+            origin: origin.clone(),
+            ..refused(address, source)
+        };
+        let socket = Socket::from(socket);
+        let local = socket
+            .set_nonblocking(true)
+            .and_then(|()| socket.local_addr());
+        let mut listener = match local.map_err(refused)?.as_socket() {
+            Some(tcp) => Self::of_tcp(socket, tcp),
+            None => Self::of_unix(socket, shown.to_owned(), None),
+        };
+        listener.origin = origin.clone();
+        listener.configured = Some(address.clone());
+        Ok(listener)
+    }
+
+    /// Takes over a control socket at `path`; its file stays with whom it was taken over from.
+    pub(crate) fn take_over_control(socket: OwnedFd, path: &Path) -> Self {
+        Self {
+            configured: Some(BindAddress::Unix {
+                path: path.to_owned(),
+                mode: Some(CONTROL_MODE),
+            }),
+            ..Self::of_unix(socket.into(), format!("unix:{}", path.display()), None)
+        }
+    }
+
+    /// Leaves its socket file to another program that listens there.
+    pub(crate) fn leave_file(&mut self) {
+        if let Some(file) = self.file.take() {
+            file.leave();
+        }
+    }
+
+    /// Owns its socket file from now on, if it has one.
+    pub(crate) fn claim_file(&mut self) {
+        if let Some(BindAddress::Unix { path, .. }) = &self.configured {
+            // Without a file nobody can connect, and nothing has to be removed.
+            self.file = SocketFile::at(path).ok();
+        }
+    }
+
+    /// The address as it was set.
+    pub(crate) fn configured(&self) -> Option<&BindAddress> {
+        self.configured.as_ref()
+    }
+
     fn of_tcp(socket: Socket, address: SocketAddr) -> Self {
         // AcceptOutcome sockets inherit it, which saves a system call for each.
         let _unsupported = socket.set_tcp_nodelay(true);
@@ -149,7 +208,7 @@ impl Listener {
             origin: Origin::Program,
             configured: None,
             serial: 0,
-            _file: None,
+            file: None,
         }
     }
 
@@ -161,7 +220,7 @@ impl Listener {
             origin: Origin::Program,
             configured: None,
             serial: 0,
-            _file: file,
+            file,
         }
     }
 
@@ -268,25 +327,6 @@ fn refused(address: &BindAddress, source: io::Error) -> BindError {
     }
 }
 
-/// The descriptors that systemd passed, if they are meant for this process.
-fn systemd_descriptors() -> io::Result<std::ops::Range<RawFd>> {
-    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
-    if number("LISTEN_PID") != Some(std::process::id()) {
-        return Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "LISTEN_PID does not name this process: it was not started by socket activation",
-        ));
-    }
-    let count = number("LISTEN_FDS").and_then(|count| RawFd::try_from(count).ok());
-    match count {
-        Some(count) if count > 0 => Ok(SYSTEMD_FIRST..SYSTEMD_FIRST.saturating_add(count)),
-        _ => Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "LISTEN_FDS does not say how many sockets were passed",
-        )),
-    }
-}
-
 fn bind_tcp(address: SocketAddr, options: BindOptions) -> io::Result<Vec<Listener>> {
     // Sharing is only with ourselves: whoever else has the port makes this fail.
     let first = bound_tcp(address, false)?;
@@ -384,6 +424,12 @@ impl SocketFile {
             inode: fs::symlink_metadata(path)?.st_ino(),
         })
     }
+
+    /// Leaves the file to somebody else.
+    fn leave(mut self) {
+        // No file has this number.
+        self.inode = 0;
+    }
 }
 
 impl Drop for SocketFile {
@@ -440,9 +486,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let address = format!("unix:{}/s", folder.path().display());
         let mut dead = bind(&address, 1).unwrap();
-        let mut left = dead[0]._file.take().unwrap();
-        left.inode = 0;
-        drop(left);
+        let left = dead[0].file.take().unwrap();
+        left.leave();
         drop(dead);
 
         let alive = bind(&address, 1).unwrap();

@@ -5,8 +5,8 @@
 //! timer. A turn drains every source, so that many events cost one wake-up.
 //!
 //! The deciding is in [`roster`], [`staff`], [`queue`], [`restart`], [`breaker`], [`poison`] and [`complaints`], which hold no descriptor; this
-//! module and its parts `accepting`, `handing`, `staffing`, `retiring` and `ending` do what they
-//! decide.
+//! module and its parts `accepting`, `handing`, `staffing`, `retiring`, `upgrading` and `ending` do
+//! what they decide.
 
 mod accepting;
 mod breaker;
@@ -21,6 +21,7 @@ mod handing;
 mod idle;
 mod lease;
 mod listener;
+mod notifying;
 mod oom;
 mod overdue;
 mod parking;
@@ -38,9 +39,11 @@ mod staff;
 #[cfg(test)]
 mod staff_tests;
 mod staffing;
+mod strangers;
 #[cfg(test)]
 mod supervision_tests;
 mod suspecting;
+mod upgrading;
 mod watching;
 
 pub(crate) use self::breaker::Intensity;
@@ -66,7 +69,7 @@ use self::commanding::ControlSocket;
 use self::complaints::{Complaint, Complaints};
 use self::crew::CrewMember;
 use self::descriptors::Room;
-use self::listener::BindOptions;
+use self::notifying::Notifying;
 use self::oom::OomWatch;
 use self::poison::Poison;
 use self::pulse::Rounds;
@@ -75,7 +78,9 @@ use self::reloading::Reload;
 pub(crate) use self::restart::{FAILED_STARTS_MAX, Restarts, Verdict};
 use self::roster::{Roster, STALLED_AFTER, Seat};
 use self::staff::Staff;
+use self::strangers::Strangers;
 use self::suspecting::Held;
+use self::upgrading::{Opened, Upgrade};
 use self::watching::Watch;
 use crate::config::{Overload, Scheduling};
 use crate::control::{Exchange, ServerEvent};
@@ -179,8 +184,11 @@ struct FrontEnd {
     announced: bool,
     on_ready: Option<OnReady>,
     exchange: Exchange,
-    _control: ControlSocket,
+    control_socket: ControlSocket,
     reload: Reload,
+    upgrade: Upgrade,
+    notifying: Notifying,
+    strangers: Strangers,
     /// How often it was reloaded.
     reloads: u32,
     /// Whether there is something that only the next turn sees to.
@@ -217,23 +225,14 @@ pub(crate) async fn run(mut launch: Launch) -> Result<()> {
 impl FrontEnd {
     fn new(launch: Launch) -> Result<Self> {
         let plan = launch.plan;
-        let is_direct = plan.is_direct();
-        let options = BindOptions {
-            backlog: plan.server.backlog.get(),
-            sharers: if is_direct { plan.count } else { 1 },
-        };
-        let mut listeners = Listener::bind_all(&plan.server.bind, &plan.bind_origins, options)?;
+        let Opened {
+            mut listeners,
+            control,
+            upgrade,
+        } = upgrading::open(&plan, launch.control)?;
         plan.check_listeners(&listeners)?;
-        let accepting = if is_direct {
-            Vec::new()
-        } else {
-            let sockets = listeners.iter().flatten();
-            let sockets = sockets.map(|listener| watch(listener.try_clone()?));
-            let sockets: io::Result<Vec<_>> = sockets.collect();
-            sockets.map_err(Error::os("listeners cannot be watched"))?
-        };
+        let accepting = accepting_from(&plan, &listeners)?;
         let numbers = number(&mut listeners);
-        let control = ControlSocket::open(&plan, launch.control)?;
         let (events_sender, events) = unbounded_channel();
         let fork_server = hatchery_process::fork_server_pidfd()?;
         let mut staff = Staff::new(plan.count, plan.max_unavailable());
@@ -275,8 +274,12 @@ impl FrontEnd {
             announced: false,
             on_ready: launch.on_ready,
             exchange: launch.exchange,
-            _control: control,
+            control_socket: control,
             reload: Reload::default(),
+            upgrade,
+            notifying: Notifying::begin(),
+            strangers: Strangers::watch(launch.signals)
+                .map_err(Error::os("children that end cannot be listened to"))?,
             reloads: 0,
             turn_again: false,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -294,10 +297,12 @@ impl FrontEnd {
         }
         self.take_orders(context, now);
         self.progress_reload(context);
+        self.progress_upgrade(context, now);
         while let Poll::Ready(Some(event)) = self.events.poll_recv(context) {
             self.child_event(event, now);
         }
         self.tend_fork_server(context, now);
+        self.strangers.collect(context);
         self.read_messages(context, now);
         self.expire_timers(now);
         self.read_ledgers(now);
@@ -359,6 +364,7 @@ impl FrontEnd {
         self.expire_waiting(now);
         self.expire_silent(now);
         self.sum_up(now);
+        self.feed_watchdog(now);
         if self.check_up.is_some_and(|at| at <= now) {
             self.check_up = Some(now + CHECK_UP);
             self.check_up_on_workers();
@@ -406,6 +412,7 @@ impl FrontEnd {
             self.room.retry(),
             self.complaints.due(),
             self.next_silence(),
+            self.notifying.due,
             waiting,
             drain,
             vacancy,
@@ -453,6 +460,7 @@ impl FrontEnd {
         if let Some(on_ready) = self.on_ready.take() {
             on_ready(&ready);
         }
+        self.notify_ready(self.born.elapsed());
         self.begin_awaited_reload();
     }
 
@@ -502,6 +510,17 @@ fn number(listeners: &mut [Vec<Listener>]) -> Vec<u16> {
         numbers.push(number);
     }
     numbers
+}
+
+/// The sockets that the front end accepts from; none where workers do.
+fn accepting_from(plan: &Plan, listeners: &[Vec<Listener>]) -> Result<Vec<AsyncFd<OwnedFd>>> {
+    if plan.is_direct() {
+        return Ok(Vec::new());
+    }
+    let sockets = listeners.iter().flatten();
+    let sockets = sockets.map(|listener| watch(listener.try_clone()?));
+    let sockets: io::Result<Vec<_>> = sockets.collect();
+    sockets.map_err(Error::os("listeners cannot be watched"))
 }
 
 fn watch_fork_server(pidfd: OwnedFd) -> Result<AsyncFd<OwnedFd>> {

@@ -19,6 +19,7 @@ use crate::config::{BindAddress, Config, ConfigError};
 use crate::control::{Answer, ControlError, ServerEvent};
 use crate::error::{Error, with_causes};
 use crate::server::Plan;
+use crate::systemd::News;
 use crate::watch::watch;
 
 /// How far a reload is.
@@ -64,14 +65,15 @@ impl FrontEnd {
         if self.phase != Phase::Serving {
             return;
         }
-        if self.is_reloading() || !self.announced {
-            let is_early = !self.announced;
+        if self.is_reloading() || self.upgrade.is_underway() || !self.announced {
             match asker {
                 Some(asker) => {
-                    let busy = if is_early {
+                    let busy = if !self.announced {
                         ControlError::Starting
-                    } else {
+                    } else if self.is_reloading() {
                         ControlError::Reloading
+                    } else {
+                        ControlError::Upgrading
                     };
                     // Whoever asked may have gone.
                     let _gone = asker.send(Err(busy));
@@ -82,6 +84,7 @@ impl FrontEnd {
         }
         tracing::info!("reloading: the configuration is read again");
         self.tell(ServerEvent::Reloading);
+        self.notifying.tell(&[News::reloading_now()]);
         let config = self.plan.config.clone();
         self.reload.asker = asker;
         self.reload.stage = Stage::Reading(tokio::task::spawn_blocking(move || config.reload()));
@@ -314,11 +317,18 @@ impl FrontEnd {
     }
 
     fn end_reload(&mut self, outcome: Result<Answer, ControlError>) {
+        // Whether it was reloaded or goes on as it was: it serves.
+        self.notify_ready(self.born.elapsed());
         if let Some(asker) = self.reload.asker.take() {
             // Whoever asked may have gone.
             let _gone = asker.send(outcome);
         }
         self.begin_awaited_reload();
+    }
+
+    /// Whether a signal asked for a reload when there could be none; there will be none.
+    pub(super) fn forget_awaited_reload(&mut self) -> bool {
+        std::mem::take(&mut self.reload.again)
     }
 
     /// Begins the reload that a signal asked for when there could be none.

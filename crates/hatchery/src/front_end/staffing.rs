@@ -97,6 +97,7 @@ impl FrontEnd {
             generation: key.generation,
             slots,
             is_direct: plan.is_direct(),
+            is_gated: plan.is_direct() && self.upgrade.is_waiting(),
             direct_share: plan.direct_share(),
             is_batch: plan.server.scheduling == Scheduling::Batch,
             has_start_hook: plan.body.start_hook.is_some(),
@@ -114,6 +115,7 @@ impl FrontEnd {
                 .iter()
                 .map(|all| all[place.0 % all.len()].as_fd());
             descriptors.extend(own);
+            descriptors.extend(self.upgrade.gate());
         }
         let bytes = start.encode();
         let starting = begin(Program {
@@ -359,8 +361,10 @@ impl FrontEnd {
             self.kill_all();
             return;
         }
-        self.staff.complete();
-        self.announce();
+        if self.has_server() {
+            self.staff.complete();
+            self.announce();
+        }
     }
 
     fn crew_of(&mut self, worker: WorkerKey) -> Option<&mut CrewMember> {

@@ -248,6 +248,16 @@ impl ServerBuilder {
         self
     }
 
+    /// Gives a new program that is to take over this long to become ready.
+    ///
+    /// # Default
+    ///
+    /// 60 seconds.
+    pub fn upgrade_timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.config.server.upgrade_timeout = timeout;
+        self
+    }
+
     /// Gives a worker this long to become ready.
     ///
     /// # Default
@@ -383,7 +393,7 @@ impl ServerBuilder {
     }
 
     /// Chooses whether the server listens to signals: `SIGTERM` and `SIGINT` stop it, `SIGHUP` has
-    /// it read its configuration again, `SIGTTIN` and `SIGTTOU` give it a worker more or fewer.
+    /// it read its configuration again, `SIGUSR2` has a new program take over, `SIGTTIN` and `SIGTTOU` give it a worker more or fewer.
     ///
     /// # Default
     ///

@@ -58,6 +58,8 @@ pub(crate) struct Context {
     pub(super) broken_off: Mutex<Vec<(OwnedFd, ConnectionGuard)>>,
     /// Rung by the front end when it asks whether the loop turns, until the loop has it.
     pub(super) bell: Mutex<Option<OwnedFd>>,
+    /// What keeps it from accepting until it can be read, if anything does.
+    pub(super) gate: Mutex<Option<OwnedFd>>,
     pub(super) is_direct: bool,
     /// Whether it is scheduled as batch work, if it does not block.
     pub(super) is_batch: bool,
@@ -93,6 +95,7 @@ impl Context {
             farewell: watch::Sender::default(),
             broken_off: Mutex::default(),
             bell: Mutex::default(),
+            gate: Mutex::default(),
             is_direct: false,
             is_batch: false,
             direct_share: u32::MAX,

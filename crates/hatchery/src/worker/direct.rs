@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::SocketFlags;
 use tokio::io::unix::AsyncFd;
@@ -22,6 +22,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Acceptor {
     context: &'static Context,
     listeners: Vec<AsyncFd<OwnedFd>>,
+    /// Until it can be read, the listeners are another program's.
+    gate: Option<AsyncFd<OwnedFd>>,
     accepted: AtomicU64,
 }
 
@@ -32,8 +34,11 @@ impl Acceptor {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let listeners = std::mem::take(&mut *listeners).into_iter().map(watch);
+        let gate = context.gate.lock();
+        let gate = gate.unwrap_or_else(PoisonError::into_inner).take();
         Ok(Self {
             context,
+            gate: gate.map(watch).transpose()?,
             listeners: listeners.collect::<std::io::Result<Vec<_>>>()?,
             accepted: AtomicU64::new(0),
         })
@@ -41,6 +46,11 @@ impl Acceptor {
 
     /// Accepts from whichever listener has a connection, while this worker may have more.
     pub(super) fn poll_accept(&self, task: &mut TaskContext<'_>) -> Poll<Connection> {
+        if let Some(gate) = &self.gate
+            && gate.poll_read_ready(task).is_pending()
+        {
+            return Poll::Pending;
+        }
         if self.context.live() >= self.context.direct_share {
             // Woken by the end of a connection; the kernel keeps what arrives until then.
             self.context.wake_when_ended(task.waker());
@@ -65,6 +75,9 @@ impl Acceptor {
 
     /// Accepts what is left in the kernel's queues, before the worker ends.
     pub(super) fn accept_the_last(&self) -> Option<Connection> {
+        if self.gate.as_ref().is_some_and(|gate| !is_open(gate)) {
+            return None;
+        }
         (0..self.listeners.len()).find_map(|index| match self.accept_from(index) {
             Next::Connection(connection) => Some(connection),
             Next::None | Next::Later => None,
@@ -100,6 +113,12 @@ impl Acceptor {
             }
         }
     }
+}
+
+/// Whether the listeners are this program's.
+fn is_open(gate: &AsyncFd<OwnedFd>) -> bool {
+    let ready = hatchery_process::wait_for_any(&[gate.as_fd()], Some(Instant::now()));
+    ready.is_ok_and(|ready| !ready.is_empty())
 }
 
 /// What a listener has.

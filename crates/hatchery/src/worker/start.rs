@@ -33,6 +33,8 @@ pub(crate) struct WorkerStart {
     pub(crate) slots: u32,
     /// Whether it accepts for itself, from listeners of its own.
     pub(crate) is_direct: bool,
+    /// Whether it does not begin before the last descriptor can be read.
+    pub(crate) is_gated: bool,
     /// How many connections it may have then.
     pub(crate) direct_share: u32,
     /// Whether it is scheduled as batch work.
@@ -96,7 +98,11 @@ pub(super) fn set_up(start: Start) -> Option<&'static Context> {
     let link = WorkerLink::new(channel, ledger);
     let mut context = Context::new(link, told.seat, told.generation);
     context.bell = Mutex::new(Some(bell));
-    context.listeners = Mutex::new(descriptors.collect());
+    let mut listeners: Vec<_> = descriptors.collect();
+    if told.is_gated {
+        context.gate = Mutex::new(listeners.pop());
+    }
+    context.listeners = Mutex::new(listeners);
     context.is_direct = told.is_direct;
     context.is_batch = told.is_batch;
     context.room = room_for_connections();

@@ -24,6 +24,8 @@ fn every_form_of_address_is_read() {
         ("unix:./@echo", unix("./@echo", None)),
         ("unix:@echo", BindAddress::Abstract("echo".to_owned())),
         ("fd:3", BindAddress::Inherited(3)),
+        ("fd:http", BindAddress::Named("http".to_owned())),
+        ("fd:a-b.socket", BindAddress::Named("a-b.socket".to_owned())),
         ("systemd", BindAddress::Systemd),
     ] {
         assert_eq!(text.parse(), Ok(address.clone()), "{text}");
@@ -68,6 +70,8 @@ fn a_refusal_says_which_part_is_wrong() {
         ("fd:+3", Problem::Descriptor),
         ("fd:99999999999", Problem::Descriptor),
         ("fd:", Problem::Descriptor),
+        ("fd:3a", Problem::Descriptor),
+        ("fd:a:b", Problem::Descriptor),
     ] {
         assert_eq!(BindAddress::parse(text), Err(problem), "{text}");
     }
@@ -85,7 +89,7 @@ fn the_error_says_what_is_allowed() {
     let error = "localhost:8080".parse::<BindAddress>().unwrap_err();
     assert_eq!(
         error.to_string(),
-        r#""localhost:8080" is not an address to listen on, what stands before the port is not an IP address; allowed: "127.0.0.1:8080", "[::1]:8080", "unix:/run/echo.sock", "unix:/run/echo.sock?mode=0660", "unix:@echo", "fd:3" or "systemd""#
+        r#""localhost:8080" is not an address to listen on, what stands before the port is not an IP address; allowed: "127.0.0.1:8080", "[::1]:8080", "unix:/run/echo.sock", "unix:/run/echo.sock?mode=0660", "unix:@echo", "fd:3", "fd:http" or "systemd""#
     );
 }
 

@@ -30,7 +30,7 @@ fn an_unknown_key_is_answered_with_the_one_meant_and_all_others() {
     );
     assert_eq!(
         refusal("[server]\n\"a\\nb\" = 5"),
-        "hatchery.toml:2: unknown key \"server.a\\nb\"; allowed here: bind, backlog, max_connections, overload, reject_message, queue_length, queue_timeout, poison_after, poison_time, dispatch, scheduling, wait_for_data, first_byte_timeout, park_timeout"
+        "hatchery.toml:2: unknown key \"server.a\\nb\"; allowed here: bind, backlog, max_connections, overload, reject_message, queue_length, queue_timeout, poison_after, poison_time, dispatch, scheduling, wait_for_data, first_byte_timeout, park_timeout, upgrade_timeout"
     );
 }
 
@@ -104,7 +104,7 @@ fn a_value_is_refused_with_its_line_and_what_is_allowed() {
 
 #[test]
 fn a_member_of_a_list_is_refused_with_its_own_line() {
-    let allowed = r#"allowed: a list of "127.0.0.1:8080", "[::1]:8080", "unix:/run/echo.sock", "unix:/run/echo.sock?mode=0660", "unix:@echo", "fd:3" or "systemd""#;
+    let allowed = r#"allowed: a list of "127.0.0.1:8080", "[::1]:8080", "unix:/run/echo.sock", "unix:/run/echo.sock?mode=0660", "unix:@echo", "fd:3", "fd:http" or "systemd""#;
     for (members, message) in [
         (
             "\n\"127.0.0.1:80\",\n\"127.0.0.1:99999\",\n",

@@ -28,6 +28,7 @@ pub(super) fn any_address() -> impl Strategy<Value = BindAddress> {
         }),
         "[^\0?]{1,20}".prop_map(BindAddress::Abstract),
         (3..=i32::MAX).prop_map(BindAddress::Inherited),
+        "[a-z][a-z0-9._@-]{0,20}".prop_map(BindAddress::Named),
         Just(BindAddress::Systemd),
     ]
 }
@@ -70,6 +71,7 @@ fn any_server() -> impl Strategy<Value = ServerConfig> {
                 wait_for_data: wait_for_data && dispatch != Dispatch::Direct,
                 first_byte_timeout: Duration::from_micros(first_byte_micros),
                 park_timeout: Duration::from_micros(park_micros),
+                upgrade_timeout: Duration::from_micros(micros.max(1)),
             }
         },
     )
@@ -139,6 +141,7 @@ scheduling = "batch"                 # default
 wait_for_data = false                # default
 first_byte_timeout = "30s"           # default
 park_timeout = "0s"                  # default
+upgrade_timeout = "1m"               # default
 
 [workers]
 count = 4                            # flag --workers

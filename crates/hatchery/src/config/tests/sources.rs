@@ -33,7 +33,7 @@ const fn case(
     }
 }
 
-const CASES: [Case; 31] = [
+const CASES: [Case; 32] = [
     case(
         "server.bind",
         (r#"["fd:7"]"#, "fd:7", r#"["fd:7"]"#),
@@ -107,6 +107,12 @@ const CASES: [Case; 31] = [
         (r#""90s""#, "90s", r#""1m30s""#),
         "5",
         Some("5"),
+    ),
+    case(
+        "server.upgrade_timeout",
+        (r#""90s""#, "90s", r#""1m30s""#),
+        r#""0s""#,
+        Some("0s"),
     ),
     case("workers.count", ("4", "4", "4"), r#""3y""#, Some("0x")),
     case(

@@ -1,0 +1,372 @@
+//! Letting a new program take over, and taking over from an old one.
+//!
+//! As the old one: the new program starts while this one serves, and once it is ready this one
+//! drains. As the new one: nothing is accepted, and no file is owned, until the old one says that the
+//! server is this one's. If the old one dies, it is this one's as well.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::process::{Signal, kill_process};
+use tokio::io::unix::AsyncFd;
+
+use super::commanding::{Asker, ControlSocket};
+use super::listener::{BindOptions, Listener};
+use super::{FrontEnd, Phase};
+use crate::config::{BindAddress, Origin};
+use crate::control::{Answer, Control, ControlError, ServerEvent, Upgraded};
+use crate::error::{BindError, Error, Result, with_causes};
+use crate::server::Plan;
+use crate::upgrade::{
+    Attempt, Group, Heir, Item, Legacy, Message, UpgradeError, has_taken_over, receive, send,
+};
+use crate::watch::watch;
+
+/// How far this program is with another: one that is to take over, or one from which it does.
+#[derive(Debug, Default)]
+pub(super) struct Upgrade {
+    attempt: Option<Attempt>,
+    /// Who is to be told how it ends; nobody, if a signal began it.
+    asker: Option<Asker>,
+    predecessor: Option<Predecessor>,
+}
+
+/// The old program, until the server is this one's.
+#[derive(Debug)]
+struct Predecessor {
+    channel: AsyncFd<OwnedFd>,
+    /// The groups of its listeners that were taken over.
+    groups: Vec<usize>,
+    /// What serves its control socket, if that was taken over.
+    control: Option<Control>,
+    /// Workers that accept for themselves begin when the first of these is closed; they have the other.
+    gate: (OwnedFd, OwnedFd),
+    /// Whether it was told that this program is ready.
+    is_told: bool,
+    is_gone: bool,
+}
+
+impl Upgrade {
+    /// Whether a new program is on its way.
+    pub(super) fn is_underway(&self) -> bool {
+        self.attempt.is_some()
+    }
+
+    /// Whether the server is still the old program's.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.predecessor.is_some()
+    }
+
+    /// What workers wait for that accept for themselves.
+    pub(super) fn gate(&self) -> Option<BorrowedFd<'_>> {
+        self.predecessor.as_ref().map(|it| it.gate.1.as_fd())
+    }
+}
+
+/// What a server begins with.
+pub(super) struct Opened {
+    pub(super) listeners: Vec<Vec<Listener>>,
+    pub(super) control: ControlSocket,
+    pub(super) upgrade: Upgrade,
+}
+
+/// Takes over what an old program listens on, and binds the rest.
+pub(super) fn open(plan: &Plan, control: Control) -> Result<Opened> {
+    let options = BindOptions {
+        backlog: plan.server.backlog.get(),
+        sharers: if plan.is_direct() { plan.count } else { 1 },
+    };
+    let Some(mut legacy) = Legacy::take() else {
+        return Ok(Opened {
+            listeners: Listener::bind_all(&plan.server.bind, &plan.bind_origins, options)?,
+            control: ControlSocket::open(plan, control)?,
+            upgrade: Upgrade::default(),
+        });
+    };
+    let (mut listeners, mut groups) = (Vec::new(), Vec::new());
+    for (address, origin) in plan.server.bind.iter().zip(&plan.bind_origins) {
+        let inherited = legacy.take_groups(address);
+        if inherited.is_empty() {
+            let (one, origin) = ([address.clone()], [origin.clone()]);
+            listeners.extend(Listener::bind_all(&one, &origin, options)?);
+        }
+        for group in inherited {
+            groups.push(group.number);
+            listeners.push(take_over(group, (address, origin), options)?);
+        }
+    }
+    let path = plan.config.control.socket.as_deref();
+    let inherited = path.and_then(|path| Some((path, legacy.take_control(path)?)));
+    let (socket, unserved) = match inherited {
+        Some((path, socket)) => {
+            let listener = Listener::take_over_control(socket, path);
+            (ControlSocket::taken_over(listener), Some(control))
+        }
+        None => (ControlSocket::open(plan, control)?, None),
+    };
+    let os = || Error::os("the program that is taken over from cannot be heard");
+    let predecessor = Predecessor {
+        channel: watch(legacy.into_channel()).map_err(os())?,
+        groups,
+        control: unserved,
+        gate: hatchery_os::pair().map_err(os())?,
+        is_told: false,
+        is_gone: false,
+    };
+    Ok(Opened {
+        listeners,
+        control: socket,
+        upgrade: Upgrade {
+            predecessor: Some(predecessor),
+            ..Upgrade::default()
+        },
+    })
+}
+
+/// Takes over the sockets of one address.
+fn take_over(
+    group: Group,
+    (address, origin): (&BindAddress, &Origin),
+    options: BindOptions,
+) -> Result<Vec<Listener>> {
+    let count = group.sockets.len();
+    if count != 1 && count != options.sharers {
+        // One that nobody accepts from would keep for ever what the kernel queues there.
+        return Err(Error::Bind(BindError {
+            origin: origin.clone(),
+            key: "server.bind",
+            address: address.to_string(),
+            source: io::Error::other(format!(
+                "the old program has {count} sockets there, one for each worker; allowed: the \
+                 same server.dispatch and workers.count"
+            )),
+        }));
+    }
+    let shown = group.address.as_str();
+    let sockets = group.sockets.into_iter();
+    let listeners = sockets.map(|socket| Listener::take_over(socket, (address, shown), origin));
+    Ok(listeners.collect::<std::result::Result<_, _>>()?)
+}
+
+impl FrontEnd {
+    /// Begins to let a new program take over, if nothing speaks against it.
+    pub(super) fn begin_upgrade(&mut self, asker: Option<Asker>) {
+        let begun = self.check_upgrade().and_then(|()| {
+            let items = self.bequeath();
+            let os = "what a new program is to have cannot be duplicated";
+            let items = items.map_err(|source| UpgradeError::Os { what: os, source })?;
+            Ok(Attempt::begin(items, self.plan.server.upgrade_timeout)?)
+        });
+        match begun {
+            Ok(attempt) => {
+                tracing::info!("upgrading: a new program is started");
+                self.upgrade.attempt = Some(attempt);
+                self.upgrade.asker = asker;
+                self.tell(ServerEvent::Upgrading);
+                self.notify_status();
+                // What becomes of it is asked from the next turn on.
+                self.turn_again = true;
+            }
+            Err(error) => self.not_upgraded(error, asker),
+        }
+    }
+
+    fn check_upgrade(&self) -> std::result::Result<(), ControlError> {
+        if self.phase != Phase::Serving {
+            Err(ControlError::Stopping)
+        } else if self.upgrade.is_underway() {
+            Err(ControlError::Upgrading)
+        } else if !self.announced {
+            Err(ControlError::Starting)
+        } else if self.is_reloading() {
+            Err(ControlError::Reloading)
+        } else if std::process::id() == 1 {
+            Err(UpgradeError::FirstProcess.into())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Duplicates all that a new program is to have.
+    fn bequeath(&mut self) -> io::Result<Vec<(Item, OwnedFd)>> {
+        let mut items = vec![(Item::Stderr, rustix::stdio::stderr().try_clone_to_owned()?)];
+        for (group, listeners) in self.listeners.iter().enumerate() {
+            for listener in listeners {
+                let configured = listener.configured();
+                let item = Item::Listener {
+                    group,
+                    configured: configured.map(ToString::to_string).unwrap_or_default(),
+                    address: listener.address().to_owned(),
+                };
+                items.push((item, listener.try_clone()?));
+            }
+        }
+        let path = self.plan.config.control.socket.clone();
+        if let (Some(path), Some(listener)) = (path, self.control_socket.listener()) {
+            items.push((Item::Control { path }, listener.try_clone()?));
+        }
+        Ok(items)
+    }
+
+    /// Goes on with an upgrade, as the old program or as the new one.
+    pub(super) fn progress_upgrade(&mut self, context: &mut Context<'_>, now: Duration) {
+        if let Some(attempt) = &mut self.upgrade.attempt
+            && let Poll::Ready(outcome) = attempt.poll(context)
+        {
+            self.upgrade.attempt = None;
+            let asker = self.upgrade.asker.take();
+            match outcome {
+                Ok(heir) => self.hand_server_over(heir, asker, now),
+                Err(error) => self.not_upgraded(error.into(), asker),
+            }
+            self.begin_awaited_reload();
+        }
+        self.hear_predecessor(context);
+    }
+
+    fn not_upgraded(&mut self, error: ControlError, asker: Option<Asker>) {
+        let reason = with_causes(&error);
+        tracing::error!(error = reason, "not upgraded: the server goes on as it was");
+        if matches!(error, ControlError::Upgrade(_)) {
+            self.tell(ServerEvent::UpgradeFailed { reason });
+            self.notify_status();
+        }
+        if let Some(asker) = asker {
+            // Whoever asked may have gone.
+            let _gone = asker.send(Err(error));
+        }
+    }
+
+    /// Hands the server over to a new program that is ready, and drains.
+    fn hand_server_over(&mut self, heir: Heir, asker: Option<Asker>, now: Duration) {
+        let (pid, has_control) = (heir.pid(), heir.control);
+        let groups = heir.groups.clone();
+        if let Err(source) = heir.hand_over() {
+            let what = "the new program ended before it was handed the server";
+            self.not_upgraded(UpgradeError::Os { what, source }.into(), asker);
+            return;
+        }
+        // Who is told of the new program's state has to know first that it is the main process.
+        let number = pid.as_raw_nonzero().get().unsigned_abs();
+        self.notifying.hand_over(number);
+        self.give_away(&groups);
+        if has_control {
+            if let Some(listener) = self.control_socket.listener() {
+                listener.leave_file();
+            }
+            // Whoever connects from now on is heard by the new program.
+            self.control_socket = ControlSocket::default();
+        }
+        if self.forget_awaited_reload() {
+            // It may have read the configuration too early. It lives, or is a zombie of this process.
+            let _ended = kill_process(pid, Signal::HUP);
+        }
+        let pid = number;
+        tracing::info!(pid, "upgraded: a new program has taken over");
+        self.tell(ServerEvent::Upgraded { pid });
+        if let Some(asker) = asker {
+            // Whoever asked may have gone.
+            let _gone = asker.send(Ok(Answer::Upgraded(Upgraded { pid })));
+        }
+        self.begin_drain(now);
+    }
+
+    /// Closes listeners that are another program's now; what the kernel has queued there is its affair.
+    fn give_away(&mut self, groups: &[usize]) {
+        let listeners = std::mem::take(&mut self.listeners);
+        let mut accepting = std::mem::take(&mut self.accepting).into_iter();
+        for (number, mut group) in listeners.into_iter().enumerate() {
+            let watched = accepting.next();
+            if groups.contains(&number) {
+                group.iter_mut().for_each(Listener::leave_file);
+                continue;
+            }
+            self.listeners.push(group);
+            self.accepting.extend(watched);
+        }
+    }
+
+    /// Gives up on a new program that is not ready: this one was told to end.
+    pub(super) fn cancel_upgrade(&mut self) {
+        if self.upgrade.attempt.take().is_some() {
+            let asker = self.upgrade.asker.take();
+            self.not_upgraded(UpgradeError::Cancelled.into(), asker);
+        }
+    }
+
+    /// Whether the server may be announced: not before it is this program's.
+    pub(super) fn has_server(&mut self) -> bool {
+        let Some(predecessor) = &mut self.upgrade.predecessor else {
+            return true;
+        };
+        if !predecessor.is_told && !predecessor.is_gone {
+            predecessor.is_told = true;
+            let ready = Message::Ready {
+                groups: predecessor.groups.clone(),
+                control: predecessor.control.is_some(),
+            };
+            let told = send(predecessor.channel.get_ref(), &ready, &[]);
+            predecessor.is_gone = told.is_err();
+        }
+        if predecessor.is_gone {
+            self.take_server();
+            return true;
+        }
+        false
+    }
+
+    /// Takes in what the old program says.
+    fn hear_predecessor(&mut self, context: &mut Context<'_>) {
+        let Some(predecessor) = &mut self.upgrade.predecessor else {
+            return;
+        };
+        let mut is_ours = false;
+        while !predecessor.is_gone
+            && let Poll::Ready(Ok(mut guard)) = predecessor.channel.poll_read_ready(context)
+        {
+            match receive(guard.get_inner()) {
+                Ok(Some((Message::Yours, _))) => is_ours = true,
+                Ok(Some(_)) => {}
+                Ok(None) => guard.clear_ready(),
+                // It is dead: one that gave up would have killed this one.
+                Err(_) => predecessor.is_gone = true,
+            }
+        }
+        if is_ours || (predecessor.is_told && predecessor.is_gone) {
+            self.take_server();
+            self.announce_if_complete();
+        }
+    }
+
+    /// Makes the server this program's.
+    fn take_server(&mut self) {
+        // Dropping the old program's gate lets workers that accept for themselves begin.
+        let Some(predecessor) = self.upgrade.predecessor.take() else {
+            return;
+        };
+        has_taken_over();
+        let backlog = self.plan.server.backlog.get();
+        for listener in self.listeners.iter_mut().flatten() {
+            listener.claim_file();
+            let configured = listener.configured().cloned();
+            let adapted = configured.map(|address| listener.adapt(&address, backlog));
+            if let Some(Err(error)) = adapted {
+                let address = listener.address();
+                tracing::warn!(address, %error, "an address stays as it was");
+            }
+        }
+        if let Some(control) = predecessor.control {
+            if let Some(listener) = self.control_socket.listener() {
+                listener.claim_file();
+            }
+            if let Err(error) = self.control_socket.serve(control) {
+                let error = with_causes(&error);
+                tracing::error!(error, "the control socket cannot be served");
+            }
+        }
+        // What the kernel has queued is accepted in the next turn.
+        self.turn_again = true;
+    }
+}
