@@ -120,6 +120,7 @@ impl FrontEnd {
             Ok(lease) => lease,
             Err(error) => return self.condemn(placement.seat, &error),
         };
+        self.acquit(placement);
         let member = self.member(placement.seat);
         let origin = member.and_then(|member| member.origin(placement.slot));
         let origin = origin.expect("what a worker holds was placed with it");

@@ -194,12 +194,13 @@ impl FrontEnd {
         let was_idle = self.phase == Phase::Ending && in_hand == 0;
         let is_meant = is_done || was_unneeded || was_idle;
         let traces = std::mem::take(&mut member.traces);
-        if how.is_own_doing() {
+        let is_own_doing = how.is_own_doing() && !is_done;
+        if is_own_doing {
             // Whoever has ended well by now is acquitted first.
             self.read_ledgers(now);
             self.accuse_all(traces, worker.generation, now);
         }
-        let passed_on = self.pass_on(untouched, (worker.generation, how), now);
+        let passed_on = self.pass_on(untouched, (worker.generation, is_own_doing), now);
         let estate = Estate {
             leased,
             in_hand,
@@ -227,7 +228,7 @@ impl FrontEnd {
     fn pass_on(
         &mut self,
         mut unused: Vec<(Accepted, bool)>,
-        (generation, how): (u32, &Gone),
+        (generation, is_own_doing): (u32, bool),
         now: Duration,
     ) -> usize {
         let mut passed_on = 0;
@@ -235,9 +236,9 @@ impl FrontEnd {
         for (mut accepted, was_taken) in unused.into_iter().rev() {
             // What never reached the worker cannot have ended it, nor can what has said nothing
             // make somebody kill it: it takes a handler that breaks by itself, or something sent.
-            let may_be_cause = was_taken && (how.is_own_doing() || has_spoken(&accepted));
+            let may_be_cause = was_taken && (is_own_doing || has_spoken(&accepted));
             accepted.deaths += u32::from(may_be_cause);
-            let is_crash = was_taken && how.is_own_doing();
+            let is_crash = was_taken && is_own_doing;
             let is_refused = is_crash && self.accuse_unused(&mut accepted, generation, now);
             let deaths_max = self.plan.server.poison_after;
             if is_refused || (deaths_max > 0 && accepted.deaths >= deaths_max) {

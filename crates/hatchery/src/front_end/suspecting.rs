@@ -13,6 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::complaints::Complaint;
 use super::poison::{Evidence, Place};
+use super::roster::Placement;
 use super::{Accepted, FrontEnd};
 use crate::control::ServerEvent;
 use crate::watch::readable;
@@ -144,6 +145,15 @@ impl FrontEnd {
             if let Some(accepted) = self.unless_refused(accepted, now) {
                 self.queue.push_anyway(accepted, now);
             }
+        }
+    }
+
+    /// Takes back what is suspected of a connection, which a handler has given back or ended.
+    pub(super) fn acquit(&mut self, placement: Placement) {
+        let member = self.member(placement.seat);
+        let trace = member.and_then(|member| member.traces.take(placement.slot));
+        if let Some(evidence) = trace.and_then(Trace::evidence) {
+            self.poison.acquit(evidence);
         }
     }
 
