@@ -123,7 +123,12 @@ fn no_zombie_stays_in_a_container() {
 fn what_a_dead_fork_server_leaves_is_collected_too() {
     let server = Server::new("talk", "");
     assert_eq!(server.client().ask("orphan"), "left true");
-    let orphan = sleepers(&server).remove(0);
+    let mut orphans = Vec::new();
+    eventually(Deadline::usual(), "it is called by its name", || {
+        orphans = sleepers(&server);
+        !orphans.is_empty()
+    });
+    let orphan = orphans.remove(0);
     server.fork_server().kill();
     eventually(Deadline::usual(), "main has it", || {
         let stat = orphan.stat();

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::client::{Client, Heard};
 use super::control::Voice;
 use super::{Server, configure};
-use crate::support::{Deadline, Setup, eventually, fixture};
+use crate::support::{Deadline, Process, Setup, eventually, fixture};
 
 const STATUS: &str = r#"{"v":1,"do":"status"}"#;
 
@@ -516,5 +516,49 @@ fn what_is_parked_while_there_is_no_descriptor_left_waits_and_is_not_lost() {
         for client in &mut clients {
             assert_eq!(hear(client).number, number);
         }
+    }
+}
+
+#[test]
+fn parked_connections_outlive_upgrades_of_the_program_under_load() {
+    for body in ["async", "blocking"] {
+        let settings = "server.wait_for_data=true server.first_byte_timeout=0s";
+        let parking = Parking::new(body, settings);
+        let address = parking.server.addresses[0].clone();
+        let mut main = Process::find(parking.server.process().pid()).expect("it runs");
+        let mut idle = parking.regulars(300);
+        ask(&mut idle[0], "stretch 30000");
+        let mut silent = parking.server.clients(20);
+        let is_over = AtomicBool::new(false);
+
+        thread::scope(|threads| {
+            let clients = [(); 4].map(|()| threads.spawn(|| persist(&address, &is_over)));
+            let acted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                for _ in 0..3 {
+                    let answer = parking.voice().ask(r#"{"v":1,"do":"upgrade"}"#);
+                    assert!(main.ends_by(Deadline::usual()), "it drains and ends");
+                    let pid = answer["pid"]
+                        .as_i64()
+                        .and_then(|pid| i32::try_from(pid).ok());
+                    main = pid.and_then(Process::find).expect("there is a new program");
+                }
+            }));
+            is_over.store(true, Ordering::Relaxed);
+            for client in clients {
+                assert!(client.join().expect("a client noticed") > 0);
+            }
+            acted.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        });
+
+        goes_on(&mut idle[0], 3);
+        for client in &mut idle[1..] {
+            goes_on(client, 2);
+        }
+        for client in &mut silent {
+            goes_on(client, 1);
+        }
+        assert_eq!(parking.server.errors(), "", "{body}");
+        main.signal(Signal::TERM);
+        assert!(main.ends_by(Deadline::usual()));
     }
 }

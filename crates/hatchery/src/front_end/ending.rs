@@ -168,6 +168,11 @@ impl FrontEnd {
 
     /// Whether nothing is left to wait for.
     pub(super) fn is_over(&self) -> bool {
-        self.phase != Phase::Serving && self.crew.iter().all(Option::is_none)
+        let is_empty = self.crew.iter().all(Option::is_none);
+        match self.phase {
+            Phase::Serving => false,
+            Phase::Draining(_) => is_empty && self.upgrade.is_delivered(),
+            Phase::Ending => is_empty,
+        }
     }
 }

@@ -9,6 +9,7 @@
 //! what they decide.
 
 mod accepting;
+mod bequeathing;
 mod breaker;
 mod child;
 mod commanding;
@@ -314,6 +315,7 @@ impl FrontEnd {
         self.say_farewell(now);
         more |= self.ask_for_news(now);
         self.progress_drain(now);
+        self.send_parked(now);
         if self.is_over() {
             return Poll::Ready(std::mem::replace(&mut self.outcome, Ok(())));
         }
@@ -409,6 +411,7 @@ impl FrontEnd {
             self.check_up,
             self.rounds.due(),
             self.pause.until(),
+            self.upgrade.retry(),
             self.room.retry(),
             self.complaints.due(),
             self.next_silence(),

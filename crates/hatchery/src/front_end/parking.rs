@@ -7,28 +7,14 @@ use std::os::fd::OwnedFd;
 use std::task::Context;
 use std::time::Duration;
 
-use hatchery_process::Peer;
-
 use super::roster::Placement;
 use super::watching::has_spoken;
 use super::{Accepted, FrontEnd, Phase};
 use crate::config::Overload;
+use crate::upgrade::Parked;
 
 /// How many connections are found in a turn, before others have theirs.
 const LOOKS_PER_TURN: usize = 4;
-
-/// A connection that waits for its client, as it goes from one program to another.
-#[derive(Debug)]
-pub(super) struct ParkedConnection {
-    pub(super) socket: OwnedFd,
-    /// Its number, as it is logged.
-    pub(super) id: u64,
-    /// The place of its listener among the addresses.
-    pub(super) listener: u16,
-    pub(super) peer: Peer,
-    /// What the handler that parked it has left; `None` if it has sent nothing yet.
-    pub(super) state: Option<Vec<u8>>,
-}
 
 impl FrontEnd {
     /// Accepts, and gives to workers what they have room for; true if there is more.
@@ -168,64 +154,40 @@ impl FrontEnd {
         };
         if let Err(accepted) = unwatched {
             self.roster.let_go();
-            // A server that stops closes whoever has nothing to say.
-            if is_serving || has_spoken(&accepted) {
-                self.queue.push_anyway(accepted, now);
-            }
+            self.release(accepted, is_serving, now);
         }
     }
 
-    /// Takes all connections that wait here for their clients, for another program to go on with.
-    ///
-    /// Each has the place of its listener among the addresses.
-    #[expect(dead_code, reason = "for a program that another takes over from")]
-    pub(super) fn take_parked(&mut self) -> Vec<ParkedConnection> {
-        let mut all = self.newcomers.take_all();
-        all.extend(self.parked.take_all());
-        let numbers = &self.numbers;
-        let roster = &mut self.roster;
-        let taken = all.into_iter().map(|accepted| {
-            roster.let_go();
-            ParkedConnection {
-                listener: numbers[usize::from(accepted.listener)],
-                socket: accepted.socket,
-                id: accepted.id,
-                peer: accepted.peer,
-                state: accepted.state,
-            }
-        });
-        taken.collect()
-    }
-
-    /// Lets connections wait here that another program has taken out of its own front end.
-    ///
-    /// One whose listener this program does not have counts among those of the first.
-    #[expect(dead_code, reason = "for a program that takes over from another")]
-    pub(super) fn give_parked(&mut self, parked: Vec<ParkedConnection>, now: Duration) {
-        for connection in parked {
-            let serial = self
-                .numbers
-                .iter()
-                .position(|&it| it == connection.listener);
-            let serial = serial.and_then(|serial| u16::try_from(serial).ok());
-            // Handlers that block need it to; those of the other program may have differed.
-            let is_blocking = self.plan.body.is_blocking;
-            let _as_it_was = rustix::io::ioctl_fionbio(&connection.socket, !is_blocking);
-            self.connection = self.connection.max(connection.id);
+    /// Lets a connection wait here that another program has kept before.
+    pub(super) fn take_over_parked(
+        &mut self,
+        connection: Parked,
+        socket: OwnedFd,
+        place: u16,
+        now: Duration,
+    ) {
+        let serial = self.numbers.iter().position(|&number| number == place);
+        let serial = serial.and_then(|serial| u16::try_from(serial).ok());
+        // Handlers that block need it to; those of the other program may have differed.
+        let is_blocking = self.plan.body.is_blocking;
+        let _as_it_was = rustix::io::ioctl_fionbio(&socket, !is_blocking);
+        self.connection += 1;
+        self.room.note(&socket);
+        let accepted = Accepted {
+            consumed: hatchery_os::bytes_consumed(&socket).unwrap_or(0),
+            socket,
+            id: self.connection,
+            listener: serial.unwrap_or(0),
+            peer: connection.peer,
+            deaths: 0,
+            first: None,
+            state: connection.state,
+        };
+        if accepted.state.is_some() {
             self.roster.keep();
-            self.park(
-                Accepted {
-                    consumed: hatchery_os::bytes_consumed(&connection.socket).unwrap_or(0),
-                    socket: connection.socket,
-                    id: connection.id,
-                    listener: serial.unwrap_or(0),
-                    peer: connection.peer,
-                    deaths: 0,
-                    first: None,
-                    state: connection.state,
-                },
-                now,
-            );
+            self.park(accepted, now);
+        } else if let Err(accepted) = self.await_first_bytes(accepted, now) {
+            self.queue.push_anyway(accepted, now);
         }
     }
 
@@ -295,15 +257,26 @@ impl FrontEnd {
         (!timeout.is_zero()).then_some(timeout)
     }
 
-    /// Closes connections with nothing to say, and lets the others wait for a worker.
+    /// Gives all connections to the program that takes over. Where there is none, it closes those with
+    /// nothing to say, and lets the others wait for a worker.
     pub(super) fn release_kept(&mut self, now: Duration) {
         let mut all = self.newcomers.take_all();
         all.extend(self.parked.take_all());
         for accepted in all {
             self.roster.let_go();
-            if has_spoken(&accepted) {
-                self.queue.push_anyway(accepted, now);
-            }
+            self.release(accepted, false, now);
+        }
+    }
+
+    /// Gives a connection that is not kept to whoever has a use for it; a silent one only if the
+    /// server goes on.
+    fn release(&mut self, accepted: Accepted, goes_on: bool, now: Duration) {
+        let Err(accepted) = self.bequeath_parked(accepted) else {
+            return;
+        };
+        // A server that stops closes whoever has nothing to say.
+        if goes_on || has_spoken(&accepted) {
+            self.queue.push_anyway(accepted, now);
         }
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::process::{Signal, kill_process};
 use tokio::io::unix::AsyncFd;
 
+use super::bequeathing::{Successor, Testator};
 use super::commanding::{Asker, ControlSocket};
 use super::listener::{BindOptions, Listener};
 use super::{FrontEnd, Phase};
@@ -31,14 +32,18 @@ pub(super) struct Upgrade {
     /// Who is to be told how it ends; nobody, if a signal began it.
     asker: Option<Asker>,
     predecessor: Option<Predecessor>,
+    /// Who gets the connections that wait for their clients, once the server is another program's.
+    pub(super) successor: Option<Successor>,
+    /// From whom they come, once the server is this program's.
+    pub(super) testator: Option<Testator>,
 }
 
 /// The old program, until the server is this one's.
 #[derive(Debug)]
 struct Predecessor {
     channel: AsyncFd<OwnedFd>,
-    /// The groups of its listeners that were taken over.
-    groups: Vec<usize>,
+    /// The groups of its listeners that were taken over, and their places here.
+    places: Vec<(usize, u16)>,
     /// What serves its control socket, if that was taken over.
     control: Option<Control>,
     /// Workers that accept for themselves begin when the first of these is closed; they have the other.
@@ -57,6 +62,17 @@ impl Upgrade {
     /// Whether the server is still the old program's.
     pub(super) fn is_waiting(&self) -> bool {
         self.predecessor.is_some()
+    }
+
+    /// Whether nothing is left that another program is to have.
+    pub(super) fn is_delivered(&self) -> bool {
+        let has_all = |successor: &Successor| successor.has_all() && self.testator.is_none();
+        self.successor.as_ref().is_none_or(has_all)
+    }
+
+    /// When to send again what there was no room for.
+    pub(super) fn retry(&self) -> Option<Duration> {
+        self.successor.as_ref().and_then(Successor::retry)
     }
 
     /// What workers wait for that accept for themselves.
@@ -85,7 +101,7 @@ pub(super) fn open(plan: &Plan, control: Control) -> Result<Opened> {
             upgrade: Upgrade::default(),
         });
     };
-    let (mut listeners, mut groups) = (Vec::new(), Vec::new());
+    let (mut listeners, mut places) = (Vec::new(), Vec::new());
     for (address, origin) in plan.server.bind.iter().zip(&plan.bind_origins) {
         let inherited = legacy.take_groups(address);
         if inherited.is_empty() {
@@ -93,7 +109,8 @@ pub(super) fn open(plan: &Plan, control: Control) -> Result<Opened> {
             listeners.extend(Listener::bind_all(&one, &origin, options)?);
         }
         for group in inherited {
-            groups.push(group.number);
+            let place = u16::try_from(listeners.len()).unwrap_or(u16::MAX);
+            places.push((group.number, place));
             listeners.push(take_over(group, (address, origin), options)?);
         }
     }
@@ -109,7 +126,7 @@ pub(super) fn open(plan: &Plan, control: Control) -> Result<Opened> {
     let os = || Error::os("the program that is taken over from cannot be heard");
     let predecessor = Predecessor {
         channel: watch(legacy.into_channel()).map_err(os())?,
-        groups,
+        places,
         control: unserved,
         gate: hatchery_os::pair().map_err(os())?,
         is_told: false,
@@ -224,6 +241,7 @@ impl FrontEnd {
             self.begin_awaited_reload();
         }
         self.hear_predecessor(context);
+        self.take_bequeathed(context, now);
     }
 
     fn not_upgraded(&mut self, error: ControlError, asker: Option<Asker>) {
@@ -241,13 +259,17 @@ impl FrontEnd {
 
     /// Hands the server over to a new program that is ready, and drains.
     fn hand_server_over(&mut self, heir: Heir, asker: Option<Asker>, now: Duration) {
-        let (pid, has_control) = (heir.pid(), heir.control);
+        let (pid, has_control, takes_parked) = (heir.pid(), heir.control, heir.parked);
         let groups = heir.groups.clone();
-        if let Err(source) = heir.hand_over() {
-            let what = "the new program ended before it was handed the server";
-            self.not_upgraded(UpgradeError::Os { what, source }.into(), asker);
-            return;
-        }
+        let channel = match heir.hand_over() {
+            Ok(channel) => channel,
+            Err(source) => {
+                let what = "the new program ended before it was handed the server";
+                self.not_upgraded(UpgradeError::Os { what, source }.into(), asker);
+                return;
+            }
+        };
+        self.upgrade.successor = takes_parked.then(|| Successor::new(channel).ok()).flatten();
         // Who is told of the new program's state has to know first that it is the main process.
         let number = pid.as_raw_nonzero().get().unsigned_abs();
         self.notifying.hand_over(number);
@@ -304,8 +326,9 @@ impl FrontEnd {
         if !predecessor.is_told && !predecessor.is_gone {
             predecessor.is_told = true;
             let ready = Message::Ready {
-                groups: predecessor.groups.clone(),
+                groups: predecessor.places.iter().map(|(group, _)| *group).collect(),
                 control: predecessor.control.is_some(),
+                parked: !self.plan.is_direct(),
             };
             let told = send(predecessor.channel.get_ref(), &ready, &[]);
             predecessor.is_gone = told.is_err();
@@ -327,7 +350,11 @@ impl FrontEnd {
             && let Poll::Ready(Ok(mut guard)) = predecessor.channel.poll_read_ready(context)
         {
             match receive(guard.get_inner()) {
-                Ok(Some((Message::Yours, _))) => is_ours = true,
+                Ok(Some((Message::Yours, _))) => {
+                    // What comes after that are connections.
+                    is_ours = true;
+                    break;
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => guard.clear_ready(),
                 // It is dead: one that gave up would have killed this one.
@@ -365,6 +392,12 @@ impl FrontEnd {
                 let error = with_causes(&error);
                 tracing::error!(error, "the control socket cannot be served");
             }
+        }
+        if !predecessor.is_gone {
+            self.upgrade.testator = Some(Testator {
+                channel: predecessor.channel,
+                places: predecessor.places,
+            });
         }
         // What the kernel has queued is accepted in the next turn.
         self.turn_again = true;

@@ -72,6 +72,8 @@ pub(crate) struct Heir {
     pub(crate) groups: Vec<usize>,
     /// Whether it has taken the control socket.
     pub(crate) control: bool,
+    /// Whether it takes connections that wait for their clients.
+    pub(crate) parked: bool,
 }
 
 impl Heir {
@@ -82,13 +84,15 @@ impl Heir {
 
     /// Says to it that the server is its own; from then on it lives by itself.
     ///
+    /// What this returns is the channel on which it can be sent more.
+    ///
     /// # Errors
     ///
     /// Returns an error if it has ended.
-    pub(crate) fn hand_over(mut self) -> io::Result<()> {
+    pub(crate) fn hand_over(mut self) -> io::Result<OwnedFd> {
         send(&self.channel, &Message::Yours, &[])?;
         self.running.child = None;
-        Ok(())
+        Ok(self.channel)
     }
 }
 
@@ -161,11 +165,12 @@ fn start(
     launch.offer(items, timeout)?;
     // A time too long to be reckoned with is for ever.
     match launch.wait(begun.checked_add(timeout), cancelled)? {
-        Outcome::Ready { groups, control } => Ok(Heir {
+        Outcome::Ready(ready) => Ok(Heir {
             running: launch.running,
             channel: launch.channel,
-            groups,
-            control,
+            groups: ready.groups,
+            control: ready.control,
+            parked: ready.parked,
         }),
         Outcome::Ended => Err(launch.report_end()),
         Outcome::Late => Err(UpgradeError::NotReady {
@@ -184,9 +189,16 @@ struct Launch {
     words: LastWords,
 }
 
+/// What a program says that is ready.
+struct Ready {
+    groups: Vec<usize>,
+    control: bool,
+    parked: bool,
+}
+
 /// What became of the program.
 enum Outcome {
-    Ready { groups: Vec<usize>, control: bool },
+    Ready(Ready),
     Ended,
     Late,
 }
@@ -274,9 +286,18 @@ impl Launch {
     /// Takes in what the program says.
     fn hear(&mut self) -> Result<Option<Outcome>, UpgradeError> {
         match receive(&self.channel) {
-            Ok(Some((Message::Ready { groups, control }, _))) => {
-                Ok(Some(Outcome::Ready { groups, control }))
-            }
+            Ok(Some((
+                Message::Ready {
+                    groups,
+                    control,
+                    parked,
+                },
+                _,
+            ))) => Ok(Some(Outcome::Ready(Ready {
+                groups,
+                control,
+                parked,
+            }))),
             Ok(Some((Message::Failed { words }, _))) => {
                 self.words.remember(words.as_bytes());
                 Ok(None)

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use hatchery_os::RecvError;
+use hatchery_process::Peer;
 use serde::{Deserialize, Serialize};
 
 /// The version of what is said.
@@ -41,6 +42,17 @@ pub(crate) enum Item {
     Unknown,
 }
 
+/// A connection that waits for its client, whose descriptor comes along.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Parked {
+    /// The address that it came to, as [`Item::Listener`] has it.
+    pub(crate) group: usize,
+    pub(crate) peer: Peer,
+    /// What the handler that parked it has left; `None` if its client has sent nothing yet.
+    #[serde(with = "hex")]
+    pub(crate) state: Option<Vec<u8>>,
+}
+
 /// What is said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "kebab-case")]
@@ -48,11 +60,19 @@ pub(crate) enum Message {
     /// The old one: take these; perhaps there are more.
     Items { items: Vec<Item>, more: bool },
     /// The new one: all my workers are ready, and I have taken these groups of listeners.
-    Ready { groups: Vec<usize>, control: bool },
+    Ready {
+        groups: Vec<usize>,
+        control: bool,
+        /// Whether it takes connections that wait for their clients.
+        #[serde(default)]
+        parked: bool,
+    },
     /// The new one: I cannot.
     Failed { words: String },
     /// The old one: the server is yours.
     Yours,
+    /// The old one, after that: this connection is yours, too.
+    Parked { connection: Parked },
     /// Something of a later version, which need not be understood.
     #[serde(other)]
     Unknown,
@@ -116,6 +136,7 @@ pub(crate) fn receive(channel: impl AsFd) -> io::Result<Option<(Message, Vec<Own
         serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
     let count = match &envelope.message {
         Message::Items { items, .. } => items.len(),
+        Message::Parked { .. } => 1,
         _ => 0,
     };
     if descriptors.len() != count {
@@ -127,9 +148,68 @@ pub(crate) fn receive(channel: impl AsFd) -> io::Result<Option<(Message, Vec<Own
     Ok(Some((envelope.message, descriptors)))
 }
 
+/// Bytes as a string of two digits each: a third of what JSON makes of them.
+mod hex {
+    use std::fmt::Write;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &Option<Vec<u8>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let digits = |bytes: &Vec<u8>| {
+            let mut digits = String::with_capacity(2 * bytes.len());
+            for byte in bytes {
+                write!(digits, "{byte:02x}").expect("a string takes all");
+            }
+            digits
+        };
+        bytes.as_ref().map(digits).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Vec<u8>>, D::Error> {
+        let digits = Option::<String>::deserialize(deserializer)?;
+        let bytes = |digits: String| {
+            let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+            let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+            let bytes = pairs.iter().map(byte).collect::<Option<Vec<u8>>>();
+            bytes.filter(|_| rest.is_empty())
+        };
+        let bytes = digits.map(|digits| bytes(digits).ok_or("it is not made of pairs of digits"));
+        bytes.transpose().map_err(D::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_parked_connection_arrives_with_its_state_and_its_descriptor() {
+        let (here, there) = hatchery_os::pair().unwrap();
+        for state in [
+            None,
+            Some(vec![]),
+            Some((0..=255).cycle().take(32 * 1024).collect()),
+        ] {
+            let connection = Parked {
+                group: 1,
+                peer: Peer::Inet("[::1]:9".parse().unwrap()),
+                state,
+            };
+            let message = Message::Parked { connection };
+
+            send(&here, &message, &[here.as_fd()]).unwrap();
+
+            let (received, descriptors) = receive(&there).unwrap().unwrap();
+            assert_eq!(received, message);
+            assert_eq!(descriptors.len(), 1);
+        }
+    }
 
     fn raw(bytes: &[u8]) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
         let (here, there) = hatchery_os::pair().unwrap();
