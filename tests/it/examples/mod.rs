@@ -9,6 +9,7 @@ mod queues;
 mod redis;
 mod servers;
 mod sharing;
+mod websocket;
 
 use std::env::current_exe;
 use std::process::{Command, Stdio};
