@@ -3,6 +3,7 @@
 //! `cargo test --workspace` builds them. Where tests are chosen by name or package, cargo does
 //! not: then it takes `cargo build -p hatchery-examples --examples` first.
 
+mod embedding;
 mod images;
 mod pools;
 mod processes;
