@@ -7,6 +7,7 @@
 )]
 
 mod bench;
+mod config;
 mod ctl;
 mod echo;
 mod peer;
@@ -25,6 +26,7 @@ pub fn main() -> ExitCode {
         Command::Echo(args) => Ok(echo::run(&args)),
         Command::Bench(args) => bench::run(&args).map_err(Box::from),
         Command::Ctl(args) => Ok(ctl::run(&args)),
+        Command::Config(args) => config::run(&args).map_err(Box::from),
         Command::Peer(args) => peer::run(&args).map_err(Box::from),
     };
     outcome.unwrap_or_else(|error| fail(&*error))
@@ -47,6 +49,7 @@ enum Command {
     Echo(echo::EchoArgs),
     Bench(bench::BenchArgs),
     Ctl(ctl::CtlArgs),
+    Config(config::ConfigArgs),
     #[command(hide = true)]
     Peer(peer::PeerArgs),
 }
