@@ -1,6 +1,8 @@
-//! The commands that start no server: what a configuration is checked by.
+//! The commands that start no server: a check, a schema, completions, manual pages.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 
 use crate::support::{Fixture, Setup, fixture};
 
@@ -71,4 +73,62 @@ fn config_schema_is_json_that_knows_the_keys() {
     let dispatch = &schema["properties"]["server"]["properties"]["dispatch"];
     assert_eq!(dispatch["default"], "least-loaded");
     assert_eq!(dispatch["enum"][3], "direct");
+}
+
+#[test]
+fn completions_complete_the_commands_that_are_for_people() {
+    let (code, said, errors) = end(command("completions bash").start());
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    let question = "
+COMP_WORDS=(hatchery \"$0\")
+COMP_CWORD=1
+_hatchery hatchery \"$0\" hatchery
+echo \"${COMPREPLY[@]}\"";
+    let script = said.join("\n") + question;
+
+    for (begun, expected) in [("ct", "ctl"), ("c", "ctl config completions"), ("p", "")] {
+        let bash = Command::new("bash").args(["-c", &script, begun]).output();
+        let completed = bash.expect("bash is installed").stdout;
+        let completed = String::from_utf8(completed).unwrap();
+        assert_eq!(completed.trim_end(), expected, "{begun}");
+    }
+}
+
+#[test]
+fn every_shell_has_completions() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (code, said, _) = end(command(&format!("completions {shell}")).start());
+
+        assert_eq!(code, Some(0), "{shell}");
+        assert!(said.iter().any(|line| line.contains("recycle")), "{shell}");
+    }
+    let (code, said, errors) = end(command("completions csh").start());
+    assert_eq!((code, said), (Some(2), Vec::new()));
+    assert!(errors.contains("csh"), "{errors}");
+}
+
+#[test]
+fn man_prints_a_page_and_writes_one_for_each_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writing = command("man --folder pages");
+    let (written, _, errors) = end(writing.directory(folder.path()).start());
+    let (printed, page, _) = end(command("man").start());
+
+    assert_eq!((written, printed, errors.as_str()), (Some(0), Some(0), ""));
+    assert!(page.iter().any(|line| line.starts_with(".TH hatchery 1")));
+    let pages = fs::read_dir(folder.path().join("pages")).unwrap();
+    let pages = pages.map(|page| page.unwrap().file_name().into_string().unwrap());
+    let pages: BTreeSet<String> = pages.collect();
+    for name in [
+        "hatchery.1",
+        "hatchery-echo.1",
+        "hatchery-ctl-scale.1",
+        "hatchery-config-check.1",
+    ] {
+        assert!(pages.contains(name), "no {name} in {pages:?}");
+    }
+    let others = pages
+        .iter()
+        .filter(|page| page.contains("peer") || page.contains("help"));
+    assert_eq!(others.count(), 0, "{pages:?}");
 }
