@@ -14,3 +14,4 @@ mod support;
 mod sync;
 mod tasks;
 mod tidy;
+mod tools;

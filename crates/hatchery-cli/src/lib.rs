@@ -7,8 +7,10 @@
 )]
 
 mod bench;
+mod config;
 mod ctl;
 mod echo;
+mod manual;
 mod peer;
 
 use std::error::Error;
@@ -25,6 +27,9 @@ pub fn main() -> ExitCode {
         Command::Echo(args) => Ok(echo::run(&args)),
         Command::Bench(args) => bench::run(&args).map_err(Box::from),
         Command::Ctl(args) => Ok(ctl::run(&args)),
+        Command::Config(args) => config::run(&args).map_err(Box::from),
+        Command::Completions(args) => manual::completions(&args).map_err(Box::from),
+        Command::Man(args) => manual::man(&args).map_err(Box::from),
         Command::Peer(args) => peer::run(&args).map_err(Box::from),
     };
     outcome.unwrap_or_else(|error| fail(&*error))
@@ -47,6 +52,9 @@ enum Command {
     Echo(echo::EchoArgs),
     Bench(bench::BenchArgs),
     Ctl(ctl::CtlArgs),
+    Config(config::ConfigArgs),
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
     #[command(hide = true)]
     Peer(peer::PeerArgs),
 }

@@ -4,7 +4,8 @@
 //! processes that were forked before anything else happened. A handler may burn CPU, block, call C
 //! code that is not thread-safe, leak or crash: one worker's trouble is not the service's.
 //!
-//! [`Server`] is where to begin. [`main`](macro@main) starts the fork server and the runtime.
+//! [`Server`] is where to begin, and [`guide::getting_started`] says how. [`main`](macro@main) starts the
+//! fork server and the runtime.
 //!
 //! What such a program needs besides is here too: [`Process`] runs a function in a process of its own,
 //! and [`pipe()`] carries typed messages, with descriptors in them, from one to another. A [`Pool`] has

@@ -3,13 +3,18 @@
 //! `cargo test --workspace` builds them. Where tests are chosen by name or package, cargo does
 //! not: then it takes `cargo build -p hatchery-examples --examples` first.
 
+mod embedding;
+mod images;
 mod pools;
 mod processes;
 mod queues;
+mod redis;
 mod servers;
 mod sharing;
+mod websocket;
 
 use std::env::current_exe;
+use std::process::{Command, Stdio};
 
 use crate::support::{Deadline, Fixture, Process, Setup, eventually};
 
@@ -50,4 +55,25 @@ fn lines_of<'a>(speaker: &str, said: &'a [String]) -> Vec<&'a str> {
     let start = format!("{speaker}: ");
     let lines = said.iter();
     lines.filter_map(|line| line.strip_prefix(&start)).collect()
+}
+
+/// Runs a tool of others that is a client, for at most a minute, and returns what it printed.
+///
+/// Where there is no such tool it returns `None`, and says that the test was left out.
+#[track_caller]
+#[expect(clippy::print_stderr, reason = "a test that is left out is said to be")]
+fn tool(name: &str, arguments: &[&str]) -> Option<String> {
+    let mut version = Command::new(name);
+    let version = version.arg("--version").stdout(Stdio::null());
+    if !version.status().is_ok_and(|status| status.success()) {
+        eprintln!("left out: {name} is not installed");
+        return None;
+    }
+    let mut client = Command::new("timeout");
+    let done = client.arg("60").arg(name).args(arguments).output();
+    let done = done.expect("timeout(1) is part of every system");
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{name}: {said}\n{errors}");
+    Some(said)
 }

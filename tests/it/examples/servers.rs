@@ -174,7 +174,7 @@ fn worker_body_counts_for_each_worker_and_says_goodbye() {
 }
 
 /// Starts an example that says where it listens.
-fn serve(name: &str, arguments: &str) -> (Fixture, String) {
+pub(super) fn serve(name: &str, arguments: &str) -> (Fixture, String) {
     let mut server = example(name).args("127.0.0.1:0").args(arguments).start();
     let address = server.line_of("listening on");
     (server, address)
@@ -182,12 +182,12 @@ fn serve(name: &str, arguments: &str) -> (Fixture, String) {
 
 /// Tells a server to end, as Ctrl-C does, and waits until it has.
 #[track_caller]
-fn interrupt(server: &mut Fixture) {
+pub(super) fn interrupt(server: &mut Fixture) {
     server.process().signal(Signal::INT);
     assert_eq!(server.wait().code(), Some(0), "{}", server.errors());
 }
 
-fn connect(address: &str) -> TcpStream {
+pub(super) fn connect(address: &str) -> TcpStream {
     let client = TcpStream::connect(address).expect("the server listens");
     let limited = client.set_read_timeout(Some(PATIENCE));
     limited.expect("the time is not zero");
@@ -196,7 +196,7 @@ fn connect(address: &str) -> TcpStream {
 
 /// Sends bytes and the end, and returns what comes until the server's end.
 #[track_caller]
-fn exchange(mut client: &TcpStream, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn exchange(mut client: &TcpStream, bytes: &[u8]) -> Vec<u8> {
     client.write_all(bytes).expect("the server reads");
     let ended = client.shutdown(Shutdown::Write);
     ended.expect("the server waits for the end");

@@ -15,6 +15,7 @@ mod given;
 mod key;
 mod loader;
 mod origin;
+mod schema;
 mod server;
 mod show;
 mod size;

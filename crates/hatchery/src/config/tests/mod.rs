@@ -3,6 +3,7 @@
 mod bind;
 mod messages;
 mod precedence;
+mod reference;
 mod round_trip;
 mod sources;
 
