@@ -19,6 +19,7 @@ mod front_end;
 pub mod guide;
 mod log;
 mod manager;
+mod metrics;
 mod pipe;
 mod pool;
 mod process;

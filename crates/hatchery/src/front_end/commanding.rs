@@ -261,6 +261,7 @@ impl FrontEnd {
 
     /// Tells whoever listens what has happened.
     pub(super) fn tell(&self, event: ServerEvent) {
+        self.exchange.board.note(&event);
         // Mostly nobody does.
         let _nobody = self.exchange.events.send(event);
     }

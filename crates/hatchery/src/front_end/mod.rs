@@ -202,6 +202,7 @@ impl FrontEnd {
             sockets.map_err(Error::os("listeners cannot be watched"))?
         };
         let numbers = number(&mut listeners);
+        launch.exchange.board.open_server(is_direct);
         let control = ControlSocket::open(&plan, launch.control)?;
         let (events_sender, events) = unbounded_channel();
         let fork_server = hatchery_process::fork_server_pidfd()?;

@@ -78,6 +78,7 @@ impl FrontEnd {
             }
             Err(error) => {
                 self.roster.lost(seat);
+                self.exchange.board.close(self.generation.wrapping_sub(1));
                 Err(error)
             }
         }
@@ -96,6 +97,11 @@ impl FrontEnd {
             generation: self.generation,
         };
         self.generation += 1;
+        let page = self
+            .exchange
+            .board
+            .open(key.generation)
+            .map_err(Error::os("a worker's page of figures cannot be made"))?;
         let start = WorkerStart {
             seat: u32::try_from(seat.0).unwrap_or(u32::MAX),
             generation: key.generation,
@@ -106,7 +112,8 @@ impl FrontEnd {
             has_start_hook: plan.body.start_hook.is_some(),
             state: plan.body.state_bytes(),
         };
-        let mut descriptors: Vec<BorrowedFd<'_>> = vec![theirs.as_fd(), ledger.as_fd()];
+        let mut descriptors: Vec<BorrowedFd<'_>> =
+            vec![theirs.as_fd(), ledger.as_fd(), page.as_fd()];
         if plan.is_direct() {
             let own = self
                 .listeners

@@ -5,12 +5,14 @@ use std::net::TcpStream;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use hatchery_process::BatchError;
 
 use super::connection::ConnectionInfo;
 use super::context::Context;
 use crate::error::HandlerResult;
+use crate::metrics::Tally;
 use crate::server::{FromSocket, SocketKind};
 
 /// An accepted connection, TCP or Unix, for a handler that blocks.
@@ -99,14 +101,22 @@ where
     context.tell_ready();
     hatchery_process::serve_blocking(&context.link, |handover, socket| {
         let info = ConnectionInfo::from(&handover);
+        context.arrived(handover.sent_at);
+        context.connection_began();
+        let since = Instant::now();
         let connection = S::from_parked(socket, info, handover.state);
         let (id, peer) = (info.id, info.peer);
         match catch_unwind(AssertUnwindSafe(|| handler(connection))) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
+                context.page.count(Tally::Failed, 1);
                 tracing::warn!(connection = id, %peer, %error, "the handler failed");
             }
-            Err(_) => tracing::error!(connection = id, %peer, "the handler panicked"),
+            Err(_) => {
+                context.page.count(Tally::Panicked, 1);
+                tracing::error!(connection = id, %peer, "the handler panicked");
+            }
         }
+        context.connection_ended(since.elapsed());
     })
 }

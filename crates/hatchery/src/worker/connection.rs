@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Instant;
 
 use hatchery_process::{Claim, Handover, Peer};
 use rustix::net::{Shutdown, shutdown};
@@ -14,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::context::{self, Context};
 use super::stream::Stream;
+use crate::metrics::Tally;
 
 /// Where a connection came from. A [`Connection`] and a
 /// [`BlockingConnection`](crate::BlockingConnection) deref to theirs.
@@ -91,12 +93,21 @@ pub struct Connection {
 pub struct ConnectionGuard {
     pub(super) context: &'static Context,
     pub(super) claim: Option<Claim>,
+    /// When the connection came into this worker's hands.
+    since: Instant,
+    /// Whether another guard has taken over.
+    is_moved: bool,
 }
 
 impl ConnectionGuard {
     pub(super) fn new(context: &'static Context, claim: Option<Claim>) -> Self {
         context.connection_began();
-        Self { context, claim }
+        Self {
+            context,
+            claim,
+            since: Instant::now(),
+            is_moved: false,
+        }
     }
 
     /// Notes that the connection is in use, and cannot go to another worker any more.
@@ -109,6 +120,12 @@ impl ConnectionGuard {
 }
 
 impl ConnectionGuard {
+    /// Counts bytes.
+    #[inline]
+    fn count(&self, what: Tally, bytes: usize) {
+        self.context.page.count(what, bytes as u64);
+    }
+
     /// Whether the connection could still go to another worker.
     fn is_unused(&self) -> bool {
         self.claim.as_ref().is_some_and(Claim::is_unused)
@@ -117,7 +134,10 @@ impl ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.context.connection_ended();
+        if self.is_moved {
+            return;
+        }
+        self.context.connection_ended(self.since.elapsed());
     }
 }
 
@@ -214,8 +234,9 @@ impl Connection {
     pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.note_reading();
         let read = self.stream.try_read(buffer);
-        if read.is_ok() {
+        if let Ok(bytes) = read {
             self.guard.note_use();
+            self.guard.count(Tally::BytesIn, bytes);
         }
         read
     }
@@ -227,7 +248,11 @@ impl Connection {
     /// Returns `WouldBlock` if there is no room, or the error of `send(2)`.
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.guard.note_use();
-        self.stream.try_write(bytes)
+        let written = self.stream.try_write(bytes);
+        if let Ok(bytes) = written {
+            self.guard.count(Tally::BytesOut, bytes);
+        }
+        written
     }
 
     /// Waits until there is room to write.
@@ -252,7 +277,13 @@ impl Connection {
         self.guard.note_use();
         let socket = self.stream.take();
         let socket = socket.expect("a connection has its socket until it is taken apart");
-        let guard = ConnectionGuard::new(self.guard.context, self.guard.claim.take());
+        let guard = ConnectionGuard {
+            context: self.guard.context,
+            claim: self.guard.claim.take(),
+            since: self.guard.since,
+            is_moved: false,
+        };
+        self.guard.is_moved = true;
         (socket, guard)
     }
 }
@@ -283,8 +314,11 @@ impl AsyncRead for Connection {
             ready!(self.stream.poll_readable(task))?;
             self.note_reading();
         }
+        let before = buffer.filled().len();
         ready!(self.stream.poll_read(task, buffer))?;
         self.guard.note_use();
+        let bytes = buffer.filled().len().saturating_sub(before);
+        self.guard.count(Tally::BytesIn, bytes);
         Poll::Ready(Ok(()))
     }
 }
@@ -296,7 +330,9 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.guard.note_use();
-        self.stream.poll_write(task, bytes)
+        let written = ready!(self.stream.poll_write(task, bytes))?;
+        self.guard.count(Tally::BytesOut, written);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _task: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
