@@ -12,6 +12,7 @@
 //! [`guide::coming_from_multiprocessing`].
 #![forbid(unsafe_code)]
 
+mod admin;
 mod config;
 mod control;
 mod error;
@@ -33,9 +34,9 @@ mod watch;
 mod worker;
 
 pub use config::{
-    BindAddress, BindAddressProblem, ByteSize, Config, ConfigError, ConfigKey, ConfigLoader,
-    ControlConfig, Dispatch, Origin, Overload, Scheduling, ServerConfig, Setting, ValueError,
-    ValueKind, ValueProblem, WorkerCount, WorkersConfig,
+    AdminConfig, BindAddress, BindAddressProblem, ByteSize, Config, ConfigError, ConfigKey,
+    ConfigLoader, ControlConfig, Dispatch, Origin, Overload, Scheduling, ServerConfig, Setting,
+    ValueError, ValueKind, ValueProblem, WorkerCount, WorkersConfig,
 };
 pub use control::{
     Accepted, Control, ControlError, Events, Phase, Retirement, ServerEvent, ServerStatus,

@@ -147,6 +147,9 @@ pub enum BindAddressProblem {
     /// An abstract name is followed by permissions, and it has none.
     #[error("an abstract name has no mode, for it is not a file")]
     AbstractMode,
+    /// Others than this machine's own could connect to it.
+    #[error("it is neither a loopback address nor a socket file")]
+    NotLocal,
     /// The descriptor is no number, or one of the standard three.
     #[error("the descriptor is not a number from 3")]
     Descriptor,

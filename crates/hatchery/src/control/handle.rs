@@ -249,6 +249,11 @@ impl Control {
         }
     }
 
+    /// What the server counts.
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
+    }
+
     async fn tell(&self, request: Request) -> Result<Accepted, ControlError> {
         match self.ask(request).await? {
             Answer::Accepted(accepted) => Ok(accepted),

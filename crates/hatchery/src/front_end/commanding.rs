@@ -215,6 +215,7 @@ impl FrontEnd {
             uptime_ms: millis(now),
             reloads: self.reloads,
             addresses: self.addresses(),
+            admin: self.admin.address(),
             wanted: self.staff.wanted(),
             ready: count(Stage::Ready),
             starting: count(Stage::Starting),

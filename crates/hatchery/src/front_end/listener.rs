@@ -180,6 +180,25 @@ impl Listener {
         })
     }
 
+    /// Binds the admin listener; a socket file is for nobody but this user, unless it says so.
+    pub(crate) fn admin(address: &BindAddress, origin: Origin) -> Result<Self, BindError> {
+        let mut address = address.clone();
+        if let BindAddress::Unix { mode, .. } = &mut address {
+            mode.get_or_insert(CONTROL_MODE);
+        }
+        let options = BindOptions {
+            backlog: CONTROL_BACKLOG,
+            sharers: 1,
+        };
+        let bound = Self::bind(&address, options).map_err(|error| BindError {
+            origin,
+            key: "admin.bind",
+            ..error
+        })?;
+        let listener = bound.into_iter().next();
+        Ok(listener.expect("an address that is not shared has one socket"))
+    }
+
     /// Whether it was bound for this address.
     pub(crate) fn is_for(&self, address: &BindAddress) -> bool {
         let configured = self.configured.as_ref();

@@ -62,6 +62,7 @@ pub(crate) use self::restart::{FAILED_STARTS_MAX, Restarts, Verdict};
 use self::roster::{Roster, STALLED_AFTER, Seat};
 use self::staff::Staff;
 use self::watching::Watch;
+use crate::admin::AdminSocket;
 use crate::config::{Overload, Scheduling};
 use crate::control::{Exchange, ServerEvent};
 use crate::error::{Error, Result, with_causes};
@@ -157,6 +158,7 @@ struct FrontEnd {
     on_ready: Option<OnReady>,
     exchange: Exchange,
     _control: ControlSocket,
+    admin: AdminSocket,
     reload: Reload,
     /// How often it was reloaded.
     reloads: u32,
@@ -203,6 +205,7 @@ impl FrontEnd {
         };
         let numbers = number(&mut listeners);
         launch.exchange.board.open_server(is_direct);
+        let admin = AdminSocket::open(&plan, launch.control.clone())?;
         let control = ControlSocket::open(&plan, launch.control)?;
         let (events_sender, events) = unbounded_channel();
         let fork_server = hatchery_process::fork_server_pidfd()?;
@@ -239,6 +242,7 @@ impl FrontEnd {
             on_ready: launch.on_ready,
             exchange: launch.exchange,
             _control: control,
+            admin,
             reload: Reload::default(),
             reloads: 0,
             turn_again: false,

@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::page::{PageReader, Tally};
+use super::history::{History, LoggedEvent};
+use super::page::{Counts, PageReader, Tally};
 use super::totals::Totals;
 use crate::control::{Retirement, ServerEvent};
 
@@ -30,6 +31,7 @@ struct Inner {
     /// What those have counted that are gone.
     gone: Totals,
     life: Life,
+    history: History,
 }
 
 /// What has become of workers so far.
@@ -47,6 +49,8 @@ pub(crate) struct Life {
     pub(crate) passed_on: u64,
     pub(crate) reloads: u64,
     pub(crate) failed_reloads: u64,
+    /// How many were started with each number; there are no more numbers than places for workers.
+    starts_of: BTreeMap<u32, u64>,
     /// How many were replaced for each reason.
     pub(super) recycled: Vec<(Retirement, u64)>,
 }
@@ -59,6 +63,8 @@ pub(crate) struct Sight {
     pub(crate) rejected: u64,
     pub(crate) life: Life,
     pub(crate) totals: Totals,
+    /// What each worker that is there has counted, by generation.
+    pub(crate) workers: BTreeMap<u32, Counts>,
 }
 
 impl Board {
@@ -107,7 +113,14 @@ impl Board {
         if let ServerEvent::WorkerExited { generation, .. } = event {
             self.close(*generation);
         }
-        self.lock().life.note(event);
+        let mut inner = self.lock();
+        inner.life.note(event);
+        inner.history.keep(event.clone());
+    }
+
+    /// The last events, the oldest first.
+    pub(crate) fn events(&self) -> Vec<LoggedEvent> {
+        self.lock().history.all()
     }
 
     /// Reads everything.
@@ -116,6 +129,8 @@ impl Board {
         let (pages, own) = (inner.pages.clone(), inner.own.clone());
         let (mut totals, life) = (inner.gone.clone(), inner.life.clone());
         drop(inner);
+        let counts = |(&generation, page): (&u32, &Arc<PageReader>)| (generation, page.counts());
+        let workers = pages.iter().map(counts).collect();
         for page in pages.values().chain(&own) {
             totals.add(page);
         }
@@ -130,6 +145,7 @@ impl Board {
             rejected: self.rejected.load(Relaxed),
             life,
             totals,
+            workers,
         }
     }
 
@@ -141,8 +157,9 @@ impl Board {
 impl Life {
     fn note(&mut self, event: &ServerEvent) {
         match event {
-            ServerEvent::WorkerStarted { .. } => {
+            ServerEvent::WorkerStarted { worker, .. } => {
                 self.starts += 1;
+                *self.starts_of.entry(*worker).or_default() += 1;
                 let is_restart = self.vacancies > 0;
                 self.restarts += u64::from(is_restart);
                 self.vacancies -= u64::from(is_restart);
@@ -164,6 +181,17 @@ impl Life {
             ServerEvent::ReloadFailed { .. } => self.failed_reloads += 1,
             _ => {}
         }
+    }
+
+    /// How many workers of this number there were before the one there is.
+    pub(crate) fn restarts_of(&self, worker: u32) -> u64 {
+        let starts = self.starts_of.get(&worker).copied();
+        starts.unwrap_or(0).saturating_sub(1)
+    }
+
+    /// How many were replaced, for any reason.
+    pub(crate) fn recycles(&self) -> u64 {
+        self.recycled.iter().map(|(_, count)| count).sum()
     }
 
     fn note_recycling(&mut self, why: Retirement) {

@@ -6,6 +6,7 @@
 
 mod board;
 mod histogram;
+mod history;
 mod page;
 #[cfg(feature = "metrics")]
 mod recorder;
@@ -16,7 +17,9 @@ mod table;
 mod text;
 mod totals;
 
-pub(crate) use self::board::Board;
+pub(crate) use self::board::{Board, Sight};
+pub(crate) use self::histogram::Histogram;
+pub(crate) use self::history::LoggedEvent;
 pub(crate) use self::page::{Page, Tally};
 #[cfg(feature = "metrics")]
 pub(crate) use self::recorder::install;

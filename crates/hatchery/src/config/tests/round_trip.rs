@@ -140,6 +140,9 @@ drain_timeout = "30s"                # default
 
 [control]
 socket = ""                          # default
+
+[admin]
+bind = ""                            # default
 "#;
     assert_eq!(config.to_string(), printed);
 }

@@ -33,7 +33,7 @@ const fn case(
     }
 }
 
-const CASES: [Case; 22] = [
+const CASES: [Case; 23] = [
     case(
         "server.bind",
         (r#"["fd:7"]"#, "fd:7", r#"["fd:7"]"#),
@@ -154,6 +154,12 @@ const CASES: [Case; 22] = [
         (r#""/run/a.ctl""#, "/run/a.ctl", r#""/run/a.ctl""#),
         "7",
         Some("a\0b"),
+    ),
+    case(
+        "admin.bind",
+        (r#""[::1]:9180""#, "[::1]:9180", r#""[::1]:9180""#),
+        r#""0.0.0.0:9180""#,
+        Some("unix:@echo"),
     ),
 ];
 
