@@ -27,6 +27,9 @@ const CONTROL_MODE: u32 = 0o600;
 /// How many may wait to control the server.
 const CONTROL_BACKLOG: u32 = 16;
 
+/// How many may wait to look at the server.
+const ADMIN_BACKLOG: u32 = 128;
+
 /// A bound socket that listens.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -187,7 +190,7 @@ impl Listener {
             mode.get_or_insert(CONTROL_MODE);
         }
         let options = BindOptions {
-            backlog: CONTROL_BACKLOG,
+            backlog: ADMIN_BACKLOG,
             sharers: 1,
         };
         let bound = Self::bind(&address, options).map_err(|error| BindError {
