@@ -10,6 +10,7 @@ mod bench;
 mod ctl;
 mod echo;
 mod peer;
+mod top;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ pub fn main() -> ExitCode {
         Command::Echo(args) => Ok(echo::run(&args)),
         Command::Bench(args) => bench::run(&args).map_err(Box::from),
         Command::Ctl(args) => Ok(ctl::run(&args)),
+        Command::Top(args) => Ok(top::run(&args)),
         Command::Peer(args) => peer::run(&args).map_err(Box::from),
     };
     outcome.unwrap_or_else(|error| fail(&*error))
@@ -47,6 +49,7 @@ enum Command {
     Echo(echo::EchoArgs),
     Bench(bench::BenchArgs),
     Ctl(ctl::CtlArgs),
+    Top(top::TopArgs),
     #[command(hide = true)]
     Peer(peer::PeerArgs),
 }
