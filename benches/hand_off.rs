@@ -21,6 +21,7 @@ fn message(count: usize) -> Vec<u8> {
         listener: 0,
         peer: Peer::Inet(address),
         state: None,
+        sent_at: 0,
     });
     let mut bytes = Vec::new();
     encode(&ToWorker::Connections(handovers.collect()), &mut bytes);

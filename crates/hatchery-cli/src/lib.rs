@@ -12,6 +12,7 @@ mod ctl;
 mod echo;
 mod manual;
 mod peer;
+mod top;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ pub fn main() -> ExitCode {
         Command::Config(args) => config::run(&args).map_err(Box::from),
         Command::Completions(args) => manual::completions(&args).map_err(Box::from),
         Command::Man(args) => manual::man(&args).map_err(Box::from),
+        Command::Top(args) => Ok(top::run(&args)),
         Command::Peer(args) => peer::run(&args).map_err(Box::from),
     };
     outcome.unwrap_or_else(|error| fail(&*error))
@@ -55,6 +57,7 @@ enum Command {
     Config(config::ConfigArgs),
     Completions(manual::CompletionsArgs),
     Man(manual::ManArgs),
+    Top(top::TopArgs),
     #[command(hide = true)]
     Peer(peer::PeerArgs),
 }

@@ -46,6 +46,8 @@ pub struct Handover {
     pub listener: u16,
     /// Who is at the other end.
     pub peer: Peer,
+    /// When it was sent, in nanoseconds of the machine's monotonic clock.
+    pub sent_at: u64,
     /// What the handler that parked it has left for the next; `None` for a new connection.
     #[serde(with = "serde_bytes")]
     pub state: Option<Vec<u8>>,
@@ -116,6 +118,7 @@ mod tests {
                     .parse()
                     .unwrap(),
             ),
+            sent_at: u64::MAX,
             state: Some(vec![7; STATE_BYTES_MAX / crate::DESCRIPTORS_MAX]),
         };
         let message = ToWorker::Connections(vec![handover; crate::DESCRIPTORS_MAX]);

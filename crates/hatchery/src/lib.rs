@@ -13,6 +13,7 @@
 //! [`guide::coming_from_multiprocessing`].
 #![forbid(unsafe_code)]
 
+mod admin;
 mod config;
 mod control;
 mod error;
@@ -21,6 +22,7 @@ pub mod guide;
 mod kin;
 mod log;
 mod manager;
+mod metrics;
 mod pipe;
 mod pool;
 mod process;
@@ -37,9 +39,9 @@ mod whereabouts;
 mod worker;
 
 pub use config::{
-    BindAddress, BindAddressProblem, ByteSize, Config, ConfigError, ConfigKey, ConfigLoader,
-    ControlConfig, Dispatch, Origin, Overload, Scheduling, ServerConfig, Setting, ValueError,
-    ValueKind, ValueProblem, WorkerCount, WorkersConfig,
+    AdminConfig, BindAddress, BindAddressProblem, ByteSize, Config, ConfigError, ConfigKey,
+    ConfigLoader, ControlConfig, Dispatch, Origin, Overload, Scheduling, ServerConfig, Setting,
+    ValueError, ValueKind, ValueProblem, WorkerCount, WorkersConfig,
 };
 pub use control::{
     Accepted, BreakerState, Control, ControlError, Events, Phase, Retirement, ServerEvent,

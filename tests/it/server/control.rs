@@ -394,6 +394,45 @@ fn the_command_says_what_the_server_says() {
 }
 
 #[test]
+fn top_prints_plain_tables_where_there_is_no_terminal() {
+    let controlled = Controlled::new("talk", "");
+    let socket = controlled.folder.path().join("ctl");
+    let mut setup = fixture!("hatchery-command");
+    setup.args(&format!("top --socket {} --once", socket.display()));
+
+    let (code, lines, errors) = finish(&mut setup.start());
+
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    assert!(
+        lines[0].starts_with("serving up") && lines[0].contains("2 of 2 workers ready"),
+        "{lines:?}"
+    );
+    let pids = controlled.server.workers.iter().map(i32::to_string);
+    for (pid, line) in pids.zip(&lines[2..]) {
+        assert!(line.contains(&pid), "{lines:?}");
+    }
+}
+
+#[test]
+fn top_goes_on_until_the_server_ends() {
+    let mut controlled = Controlled::new("talk", "");
+    let socket = controlled.folder.path().join("ctl");
+    let mut setup = fixture!("hatchery-command");
+    setup.args(&format!(
+        "top --socket {} --interval 10ms",
+        socket.display()
+    ));
+    let mut watcher = setup.start();
+    for _ in 0..3 {
+        watcher.line_of("serving");
+    }
+
+    controlled.server.end();
+
+    assert_eq!(watcher.wait().code(), Some(0), "{}", watcher.errors());
+}
+
+#[test]
 fn the_command_follows_the_events_until_the_server_ends() {
     let mut controlled = Controlled::new("talk", "");
     let socket = controlled.folder.path().join("ctl");

@@ -1,5 +1,6 @@
 //! Whole servers, under the fixtures `server` and `hatchery-command`.
 
+mod admin;
 mod blocking;
 mod breaker;
 mod client;

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// # Errors
 ///
 /// Returns [`ParseDurationError`] if the number or the unit is not one, or if the result is zero.
-pub(super) fn parse(text: &str) -> Result<Duration, ParseDurationError> {
+pub(crate) fn parse(text: &str) -> Result<Duration, ParseDurationError> {
     let unit_at = text
         .find(|character: char| !character.is_ascii_digit())
         .ok_or(ParseDurationError::Unit)?;

@@ -34,6 +34,7 @@ use tokio::runtime;
 
 pub(crate) use args::BenchArgs;
 use contestant::StartError;
+pub(crate) use duration::parse as parse_duration;
 use plot::PlotError;
 use target::LoadError;
 

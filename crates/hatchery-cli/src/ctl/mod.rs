@@ -2,9 +2,11 @@
 
 mod show;
 
+pub(crate) use self::show::{memory, time, workers as show_workers};
+
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -84,7 +86,7 @@ struct Which {
 
 /// Why a command was not obeyed.
 #[derive(Debug, thiserror::Error)]
-enum CtlError {
+pub(crate) enum CtlError {
     #[error(
         "there is no control socket to be found; allowed: --socket PATH, or control.socket in the configuration"
     )]
@@ -104,14 +106,19 @@ enum CtlError {
 }
 
 impl CtlError {
-    fn is_usage(&self) -> bool {
+    pub(crate) fn is_usage(&self) -> bool {
         matches!(self, Self::NoSocket | Self::Config(_))
     }
 }
 
 /// Says it to the server, and prints the answer.
 pub(crate) fn run(args: &CtlArgs) -> ExitCode {
-    match args.talk() {
+    exit_code(args.talk())
+}
+
+/// Says what went wrong, if anything did, and returns the exit code for it.
+pub(crate) fn exit_code(outcome: Result<(), CtlError>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -124,9 +131,26 @@ pub(crate) fn run(args: &CtlArgs) -> ExitCode {
     }
 }
 
+/// Finds the control socket: the one that is named, or that of the configuration.
+pub(crate) fn find_socket(
+    socket: Option<&Path>,
+    config: Option<&Path>,
+) -> Result<PathBuf, CtlError> {
+    if let Some(path) = socket {
+        return Ok(path.to_owned());
+    }
+    let mut loader = Config::loader();
+    match config {
+        Some(file) => loader.file(file),
+        None => loader.default_file(),
+    };
+    let config = loader.environment(std::env::vars_os()).load()?;
+    config.control.socket.ok_or(CtlError::NoSocket)
+}
+
 impl CtlArgs {
     fn talk(&self) -> Result<(), CtlError> {
-        let path = self.path()?;
+        let path = find_socket(self.socket.as_deref(), self.config.as_deref())?;
         let mut stream =
             UnixStream::connect(&path).map_err(|source| CtlError::Unreachable { path, source })?;
         let request = format!("{}\n", self.command.request());
@@ -143,19 +167,6 @@ impl CtlArgs {
             self.print(&event)?;
         }
         Ok(())
-    }
-
-    fn path(&self) -> Result<PathBuf, CtlError> {
-        if let Some(path) = &self.socket {
-            return Ok(path.clone());
-        }
-        let mut loader = Config::loader();
-        match &self.config {
-            Some(file) => loader.file(file),
-            None => loader.default_file(),
-        };
-        let config = loader.environment(std::env::vars_os()).load()?;
-        config.control.socket.ok_or(CtlError::NoSocket)
     }
 
     fn next_answer(&self, answers: &mut impl BufRead) -> Result<Option<Value>, CtlError> {

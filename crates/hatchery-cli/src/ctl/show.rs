@@ -24,7 +24,7 @@ pub(super) fn status(status: &Value) -> String {
 }
 
 /// A line for each worker.
-pub(super) fn workers(workers: &Value) -> String {
+pub(crate) fn workers(workers: &Value) -> String {
     let mut table = Table::new();
     table.load_preset(NOTHING).set_header([
         "ID",
@@ -88,7 +88,8 @@ fn plain(value: &Value) -> String {
     }
 }
 
-fn time(millis: &Value) -> String {
+/// A time in milliseconds.
+pub(crate) fn time(millis: &Value) -> String {
     let Some(millis) = millis.as_u64() else {
         return plain(millis);
     };
@@ -100,7 +101,8 @@ fn time(millis: &Value) -> String {
     }
 }
 
-fn memory(bytes: &Value) -> String {
+/// A size in bytes.
+pub(crate) fn memory(bytes: &Value) -> String {
     let mib = bytes.as_f64().map(|bytes| bytes / MIB);
     mib.map_or_else(|| "-".to_owned(), |mib| format!("{mib:.1} MiB"))
 }

@@ -163,6 +163,9 @@ pub enum BindAddressProblem {
     /// An abstract name is followed by permissions, and it has none.
     #[error("an abstract name has no mode, for it is not a file")]
     AbstractMode,
+    /// Others than this machine's own could connect to it.
+    #[error("it is neither a loopback address nor a socket file")]
+    NotLocal,
     /// The descriptor is neither a number, but for the standard three, nor a name.
     #[error("the descriptor is neither a number from 3 nor a name")]
     Descriptor,

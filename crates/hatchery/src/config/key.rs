@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Config;
+use super::admin::AdminConfig;
 use super::bind::BindAddress;
 use super::error::{ConfigError, ValueError};
 use super::given::{Given, Refusal};
@@ -50,6 +51,8 @@ pub enum ValueKind {
     WorkerCount,
     /// A string with the path of a file, or an empty one.
     Path,
+    /// A string with a [`BindAddress`] of this machine alone, or an empty one.
+    LocalAddress,
     /// An array of strings, each a [`BindAddress`].
     Addresses,
 }
@@ -145,7 +148,7 @@ impl ConfigKey {
 }
 
 /// The sections, in the order in which they are printed.
-pub(super) const SECTIONS: [&str; 3] = ["server", "workers", "control"];
+pub(super) const SECTIONS: [&str; 4] = ["server", "workers", "control", "admin"];
 
 type Addresses = Vec<BindAddress>;
 
@@ -396,5 +399,12 @@ pub(super) const KEYS: &[ConfigKey] = &[
         ANY,
         r#""" (none), or the path of a socket file, at most 107 bytes, such as "/run/echo.ctl""#,
         "The socket file, mode 0600, through which `hatchery ctl` controls the server."
+    ),
+    key!(
+        admin.bind,
+        Option<BindAddress>,
+        ANY,
+        AdminConfig::ALLOWED,
+        "Where the server shows how it is: a page, status.json, metrics and probes."
     ),
 ];

@@ -5,6 +5,7 @@
 //! environment, the flags, the messages and the printed form all follow it. Nothing here opens a
 //! socket, resolves a name or starts a process.
 
+mod admin;
 mod bind;
 mod control;
 mod duration;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 
 use self::given::Given;
 
+pub use self::admin::AdminConfig;
 pub use self::bind::{BindAddress, BindAddressProblem};
 pub use self::control::ControlConfig;
 pub use self::error::{ConfigError, ValueError, ValueProblem};
@@ -68,6 +70,8 @@ pub struct Config {
     pub workers: WorkersConfig,
     /// How it is controlled while it runs.
     pub control: ControlConfig,
+    /// Where it shows how it is.
+    pub admin: AdminConfig,
     /// What it was loaded from, if it was.
     loader: Option<Arc<ConfigLoader>>,
     /// Where a source set a key; a key that none did set has no entry.

@@ -54,7 +54,7 @@ fn shape(key: &ConfigKey) -> Value {
     match key.kind() {
         ValueKind::Boolean => json!({ "type": "boolean" }),
         ValueKind::Integer => json!({ "type": "integer", "minimum": least, "maximum": most }),
-        ValueKind::Text | ValueKind::Path => json!({ "type": "string" }),
+        ValueKind::Text | ValueKind::Path | ValueKind::LocalAddress => json!({ "type": "string" }),
         ValueKind::Duration => json!({ "type": "string", "pattern": DURATION }),
         ValueKind::Choice => json!({ "enum": key.choices() }),
         ValueKind::Size => json!({ "anyOf": [

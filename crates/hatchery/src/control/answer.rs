@@ -48,6 +48,8 @@ pub struct ServerStatus {
     pub reloads: u32,
     /// Where it listens, in the order of the configuration.
     pub addresses: Vec<String>,
+    /// Where its admin listener is, if it has one.
+    pub admin: Option<String>,
     /// How many workers there should be.
     pub wanted: usize,
     /// How many are ready, with those that wait to be replaced.

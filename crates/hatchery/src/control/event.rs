@@ -24,6 +24,18 @@ pub enum Retirement {
 }
 
 impl Retirement {
+    /// Why, as one word.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Age => "age",
+            Self::Memory => "memory",
+            Self::Descriptors => "descriptors",
+            Self::OwnWish => "own-wish",
+            Self::Control => "control",
+        }
+    }
+
     /// Why, as the log says it.
     pub(crate) fn words(self) -> &'static str {
         match self {

@@ -1,5 +1,7 @@
 //! A running server as the program controls it.
 
+use std::sync::Arc;
+
 use tokio::sync::broadcast::{self, WeakSender, error::RecvError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
@@ -8,6 +10,7 @@ use super::answer::{Accepted, Answer, ServerStatus, Upgraded, WorkerStatus};
 use super::error::ControlError;
 use super::event::ServerEvent;
 use super::request::{Request, Which};
+use crate::metrics::{Board, exposition};
 
 /// How many events may be unread before the oldest are lost to whoever is slow.
 const EVENTS_UNREAD_MAX: usize = 1024;
@@ -24,6 +27,7 @@ pub(crate) struct Order {
 pub(crate) struct Exchange {
     pub(crate) orders: UnboundedReceiver<Order>,
     pub(crate) events: broadcast::Sender<ServerEvent>,
+    pub(crate) board: Arc<Board>,
 }
 
 /// Makes a control and the front end's end of it.
@@ -33,8 +37,15 @@ pub(crate) fn channel() -> (Control, Exchange) {
     let control = Control {
         orders: sender,
         events: events.downgrade(),
+        board: Arc::default(),
     };
-    (control, Exchange { orders, events })
+    let board = Arc::clone(&control.board);
+    let exchange = Exchange {
+        orders,
+        events,
+        board,
+    };
+    (control, exchange)
 }
 
 /// A server, to be asked and told from any task of the program.
@@ -62,6 +73,7 @@ pub(crate) fn channel() -> (Control, Exchange) {
 pub struct Control {
     orders: UnboundedSender<Order>,
     events: WeakSender<ServerEvent>,
+    board: Arc<Board>,
 }
 
 impl Control {
@@ -234,6 +246,24 @@ impl Control {
         }
     }
 
+    /// All that is counted in the server and its workers, in the text format of Prometheus.
+    ///
+    /// With the feature `metrics` that includes what the program counts through the facade of this
+    /// name, in any worker and in this process: counters, histograms and gauges are summed over all.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ControlError::Ended`] if the server has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe.
+    pub async fn metrics(&self) -> Result<String, ControlError> {
+        let status = self.status().await?;
+        let workers = self.workers().await?;
+        Ok(exposition(&self.board.look(), &status, &workers))
+    }
+
     /// All that happens from now on.
     #[must_use]
     pub fn events(&self) -> Events {
@@ -241,6 +271,11 @@ impl Control {
         Events {
             receiver: sender.map(|sender| sender.subscribe()),
         }
+    }
+
+    /// What the server counts.
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
     }
 
     async fn tell(&self, request: Request) -> Result<Accepted, ControlError> {

@@ -179,6 +179,7 @@ impl FrontEnd {
     }
 
     fn turn_away(&mut self, accepted: Accepted, why: Complaint, now: Duration) {
+        self.exchange.board.rejected();
         if self.complaints.note(why, 1, now) {
             tracing::warn!(connection = accepted.id, peer = %accepted.peer, "{}", why.words());
             self.tell_of_overload(why, 1);
@@ -259,6 +260,7 @@ impl FrontEnd {
     /// Counts a connection that was just accepted.
     fn welcome(&mut self, listener: u16, socket: OwnedFd, peer: Peer) -> Accepted {
         self.connection += 1;
+        self.exchange.board.accepted();
         self.room.note(&socket);
         Accepted {
             socket,

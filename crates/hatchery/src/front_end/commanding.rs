@@ -238,6 +238,7 @@ impl FrontEnd {
             uptime_ms: millis(now),
             reloads: self.reloads,
             addresses: self.addresses(),
+            admin: self.admin.address(),
             wanted: self.staff.wanted(),
             ready: count(Stage::Ready),
             starting: count(Stage::Starting),
@@ -289,6 +290,7 @@ impl FrontEnd {
 
     /// Tells whoever listens what has happened.
     pub(super) fn tell(&self, event: ServerEvent) {
+        self.exchange.board.note(&event);
         // Mostly nobody does.
         let _nobody = self.exchange.events.send(event);
     }

@@ -14,6 +14,7 @@ use super::roster::{Placement, Seat, mix};
 use super::suspecting::Trace;
 use super::{Accepted, FrontEnd, SEND_RETRY};
 use crate::control::Retirement;
+use crate::metrics::clock_nanos;
 
 /// How many messages of one worker are read in a turn.
 const MESSAGES_PER_TURN: usize = 32;
@@ -37,6 +38,7 @@ impl FrontEnd {
 
     fn placed(&mut self, placement: Placement, origin: Origin) {
         self.is_busy = true;
+        self.exchange.board.handed();
         self.retire_if_served(placement.seat);
         let member = self.member(placement.seat);
         let member = member.expect("the roster seats nobody but the crew");
@@ -75,6 +77,7 @@ impl FrontEnd {
             return false;
         }
         let mut state_bytes = 0;
+        let sent_at = clock_nanos();
         let mut handovers = Vec::with_capacity(count);
         let mut sockets: Vec<BorrowedFd<'_>> = Vec::with_capacity(count);
         for &slot in &member.outbox[..count] {
@@ -95,6 +98,7 @@ impl FrontEnd {
                 slot,
                 listener: self.numbers[usize::from(accepted.listener)],
                 peer: accepted.peer,
+                sent_at,
                 state: accepted.state.clone(),
             });
             sockets.push(accepted.socket.as_fd());

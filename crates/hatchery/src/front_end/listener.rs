@@ -25,6 +25,9 @@ const CONTROL_MODE: u32 = 0o600;
 /// How many may wait to control the server.
 const CONTROL_BACKLOG: u32 = 16;
 
+/// How many may wait to look at the server.
+const ADMIN_BACKLOG: u32 = 128;
+
 /// A bound socket that listens.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -237,6 +240,25 @@ impl Listener {
             address: format!("unix:{}", path.display()),
             source,
         })
+    }
+
+    /// Binds the admin listener; a socket file is for nobody but this user, unless it says so.
+    pub(crate) fn admin(address: &BindAddress, origin: Origin) -> Result<Self, BindError> {
+        let mut address = address.clone();
+        if let BindAddress::Unix { mode, .. } = &mut address {
+            mode.get_or_insert(CONTROL_MODE);
+        }
+        let options = BindOptions {
+            backlog: ADMIN_BACKLOG,
+            sharers: 1,
+        };
+        let bound = Self::bind(&address, options).map_err(|error| BindError {
+            origin,
+            key: "admin.bind",
+            ..error
+        })?;
+        let listener = bound.into_iter().next();
+        Ok(listener.expect("an address that is not shared has one socket"))
     }
 
     /// Whether it was bound for this address.

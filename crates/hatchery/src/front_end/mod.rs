@@ -83,6 +83,7 @@ use self::strangers::Strangers;
 use self::suspecting::Held;
 use self::upgrading::{Opened, Upgrade};
 use self::watching::Watch;
+use crate::admin::AdminSocket;
 use crate::config::{Overload, Scheduling};
 use crate::control::{Exchange, ServerEvent};
 use crate::error::{Error, Result, with_causes};
@@ -186,6 +187,7 @@ struct FrontEnd {
     on_ready: Option<OnReady>,
     exchange: Exchange,
     control_socket: ControlSocket,
+    admin: AdminSocket,
     reload: Reload,
     upgrade: Upgrade,
     notifying: Notifying,
@@ -229,11 +231,13 @@ impl FrontEnd {
         let Opened {
             mut listeners,
             control,
+            admin,
             upgrade,
         } = upgrading::open(&plan, launch.control)?;
         plan.check_listeners(&listeners)?;
         let accepting = accepting_from(&plan, &listeners)?;
         let numbers = number(&mut listeners);
+        launch.exchange.board.open_server(plan.is_direct());
         let (events_sender, events) = unbounded_channel();
         let fork_server = hatchery_process::fork_server_pidfd()?;
         let mut staff = Staff::new(plan.count, plan.max_unavailable());
@@ -276,6 +280,7 @@ impl FrontEnd {
             on_ready: launch.on_ready,
             exchange: launch.exchange,
             control_socket: control,
+            admin,
             reload: Reload::default(),
             upgrade,
             notifying: Notifying::begin(),

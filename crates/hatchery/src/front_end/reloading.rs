@@ -138,6 +138,9 @@ impl FrontEnd {
         if plan.config.control != self.plan.config.control {
             return Err(needs_restart("control.socket"));
         }
+        if plan.config.admin != self.plan.config.admin {
+            return Err(needs_restart("admin.bind"));
+        }
         if plan.is_direct() && plan.server.bind != self.plan.server.bind {
             return Err(needs_restart("server.bind"));
         }

@@ -74,6 +74,7 @@ impl FrontEnd {
             }
             Err(error) => {
                 self.roster.lost(seat);
+                self.exchange.board.close(self.generation.wrapping_sub(1));
                 Err(error)
             }
         }
@@ -92,6 +93,11 @@ impl FrontEnd {
             generation: self.generation,
         };
         self.generation += 1;
+        let page = self
+            .exchange
+            .board
+            .open(key.generation)
+            .map_err(Error::os("a worker's page of figures cannot be made"))?;
         let start = WorkerStart {
             seat: u32::try_from(seat.0).unwrap_or(u32::MAX),
             generation: key.generation,
@@ -107,8 +113,12 @@ impl FrontEnd {
         };
         let mut member = CrewMember::new(key, place.1, ours, ledger)
             .map_err(Error::os("a worker's channel cannot be watched"))?;
-        let mut descriptors: Vec<BorrowedFd<'_>> =
-            vec![theirs.as_fd(), member.ledger.as_fd(), member.bell.as_fd()];
+        let mut descriptors: Vec<BorrowedFd<'_>> = vec![
+            theirs.as_fd(),
+            member.ledger.as_fd(),
+            member.bell.as_fd(),
+            page.as_fd(),
+        ];
         if plan.is_direct() {
             let own = self
                 .listeners

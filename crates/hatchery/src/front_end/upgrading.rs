@@ -16,6 +16,7 @@ use super::bequeathing::{Successor, Testator};
 use super::commanding::{Asker, ControlSocket};
 use super::listener::{BindOptions, Listener};
 use super::{FrontEnd, Phase};
+use crate::admin::AdminSocket;
 use crate::config::{BindAddress, Origin};
 use crate::control::{Answer, Control, ControlError, ServerEvent, Upgraded};
 use crate::error::{BindError, Error, Result, with_causes};
@@ -46,6 +47,8 @@ struct Predecessor {
     places: Vec<(usize, u16)>,
     /// What serves its control socket, if that was taken over.
     control: Option<Control>,
+    /// The same of the admin listener.
+    admin: Option<Control>,
     /// Workers that accept for themselves begin when the first of these is closed; they have the other.
     gate: (OwnedFd, OwnedFd),
     /// Whether it was told that this program is ready.
@@ -85,6 +88,7 @@ impl Upgrade {
 pub(super) struct Opened {
     pub(super) listeners: Vec<Vec<Listener>>,
     pub(super) control: ControlSocket,
+    pub(super) admin: AdminSocket,
     pub(super) upgrade: Upgrade,
 }
 
@@ -97,6 +101,7 @@ pub(super) fn open(plan: &Plan, control: Control) -> Result<Opened> {
     let Some(mut legacy) = Legacy::take() else {
         return Ok(Opened {
             listeners: Listener::bind_all(&plan.server.bind, &plan.bind_origins, options)?,
+            admin: AdminSocket::open(plan, control.clone())?,
             control: ControlSocket::open(plan, control)?,
             upgrade: Upgrade::default(),
         });
@@ -114,6 +119,7 @@ pub(super) fn open(plan: &Plan, control: Control) -> Result<Opened> {
             listeners.push(take_over(group, (address, origin), options)?);
         }
     }
+    let (admin, unserved_admin) = open_admin(plan, &mut legacy, &control)?;
     let path = plan.config.control.socket.as_deref();
     let inherited = path.and_then(|path| Some((path, legacy.take_control(path)?)));
     let (socket, unserved) = match inherited {
@@ -128,6 +134,7 @@ pub(super) fn open(plan: &Plan, control: Control) -> Result<Opened> {
         channel: watch(legacy.into_channel()).map_err(os())?,
         places,
         control: unserved,
+        admin: unserved_admin,
         gate: hatchery_os::pair().map_err(os())?,
         is_told: false,
         is_gone: false,
@@ -135,11 +142,29 @@ pub(super) fn open(plan: &Plan, control: Control) -> Result<Opened> {
     Ok(Opened {
         listeners,
         control: socket,
+        admin,
         upgrade: Upgrade {
             predecessor: Some(predecessor),
             ..Upgrade::default()
         },
     })
+}
+
+/// Takes over the admin listener, or opens one; with what is to serve it later, if it was taken over.
+fn open_admin(
+    plan: &Plan,
+    legacy: &mut Legacy,
+    control: &Control,
+) -> Result<(AdminSocket, Option<Control>)> {
+    let address = plan.config.admin.bind.as_ref();
+    let inherited = address.and_then(|address| Some((address, legacy.take_admin(address)?)));
+    let Some((address, mut group)) = inherited else {
+        return Ok((AdminSocket::open(plan, control.clone())?, None));
+    };
+    let socket = group.sockets.remove(0);
+    let origin = plan.origin("admin.bind");
+    let listener = Listener::take_over(socket, (address, &group.address), &origin)?;
+    Ok((AdminSocket::taken_over(listener), Some(control.clone())))
 }
 
 /// Takes over the sockets of one address.
@@ -224,6 +249,14 @@ impl FrontEnd {
         if let (Some(path), Some(listener)) = (path, self.control_socket.listener()) {
             items.push((Item::Control { path }, listener.try_clone()?));
         }
+        if let Some(listener) = self.admin.listener() {
+            let configured = listener.configured().map(ToString::to_string);
+            let item = Item::Admin {
+                configured: configured.unwrap_or_default(),
+                address: listener.address().to_owned(),
+            };
+            items.push((item, listener.try_clone()?));
+        }
         Ok(items)
     }
 
@@ -259,7 +292,8 @@ impl FrontEnd {
 
     /// Hands the server over to a new program that is ready, and drains.
     fn hand_server_over(&mut self, heir: Heir, asker: Option<Asker>, now: Duration) {
-        let (pid, has_control, takes_parked) = (heir.pid(), heir.control, heir.parked);
+        let (pid, takes_parked) = (heir.pid(), heir.parked);
+        let (has_control, has_admin) = (heir.control, heir.admin);
         let groups = heir.groups.clone();
         let channel = match heir.hand_over() {
             Ok(channel) => channel,
@@ -280,6 +314,12 @@ impl FrontEnd {
             }
             // Whoever connects from now on is heard by the new program.
             self.control_socket = ControlSocket::default();
+        }
+        if has_admin {
+            if let Some(listener) = self.admin.listener() {
+                listener.leave_file();
+            }
+            self.admin = AdminSocket::default();
         }
         if self.forget_awaited_reload() {
             // It may have read the configuration too early. It lives, or is a zombie of this process.
@@ -328,6 +368,7 @@ impl FrontEnd {
             let ready = Message::Ready {
                 groups: predecessor.places.iter().map(|(group, _)| *group).collect(),
                 control: predecessor.control.is_some(),
+                admin: predecessor.admin.is_some(),
                 parked: !self.plan.is_direct(),
             };
             let told = send(predecessor.channel.get_ref(), &ready, &[]);
@@ -391,6 +432,15 @@ impl FrontEnd {
             if let Err(error) = self.control_socket.serve(control) {
                 let error = with_causes(&error);
                 tracing::error!(error, "the control socket cannot be served");
+            }
+        }
+        if let Some(control) = predecessor.admin {
+            if let Some(listener) = self.admin.listener() {
+                listener.claim_file();
+            }
+            if let Err(error) = self.admin.serve(control) {
+                let error = with_causes(&error);
+                tracing::error!(error, "the admin listener cannot be served");
             }
         }
         if !predecessor.is_gone {

@@ -392,6 +392,26 @@ impl ServerBuilder {
         self
     }
 
+    /// Shows how the server is at this address: a page, JSON, metrics and probes.
+    ///
+    /// It is a loopback address such as `127.0.0.1:9180`, or a socket file such as
+    /// `unix:/run/echo.admin`: whoever can connect can look. An address that cannot be is reported
+    /// when the server is run.
+    ///
+    /// # Default
+    ///
+    /// That of the configuration, or none.
+    pub fn admin(&mut self, address: impl AsRef<str>) -> &mut Self {
+        match address.as_ref().parse() {
+            Ok(address) => self.config.admin.bind = Some(address),
+            Err(error) => self.refuse(Error::Setting {
+                setting: "admin",
+                error,
+            }),
+        }
+        self
+    }
+
     /// Chooses whether the server listens to signals: `SIGTERM` and `SIGINT` stop it, `SIGHUP` has
     /// it read its configuration again, `SIGUSR2` has a new program take over, `SIGTTIN` and `SIGTTOU` give it a worker more or fewer.
     ///

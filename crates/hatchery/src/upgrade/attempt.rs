@@ -72,6 +72,8 @@ pub(crate) struct Heir {
     pub(crate) groups: Vec<usize>,
     /// Whether it has taken the control socket.
     pub(crate) control: bool,
+    /// Whether it has taken the admin listener.
+    pub(crate) admin: bool,
     /// Whether it takes connections that wait for their clients.
     pub(crate) parked: bool,
 }
@@ -170,6 +172,7 @@ fn start(
             channel: launch.channel,
             groups: ready.groups,
             control: ready.control,
+            admin: ready.admin,
             parked: ready.parked,
         }),
         Outcome::Ended => Err(launch.report_end()),
@@ -193,6 +196,7 @@ struct Launch {
 struct Ready {
     groups: Vec<usize>,
     control: bool,
+    admin: bool,
     parked: bool,
 }
 
@@ -290,12 +294,14 @@ impl Launch {
                 Message::Ready {
                     groups,
                     control,
+                    admin,
                     parked,
                 },
                 _,
             ))) => Ok(Some(Outcome::Ready(Ready {
                 groups,
                 control,
+                admin,
                 parked,
             }))),
             Ok(Some((Message::Failed { words }, _))) => {

@@ -29,6 +29,7 @@ pub(crate) struct Legacy {
     channel: OwnedFd,
     groups: Vec<Group>,
     control: Option<(PathBuf, OwnedFd)>,
+    admin: Option<Group>,
 }
 
 /// The sockets of one address.
@@ -41,6 +42,13 @@ pub(crate) struct Group {
     /// The address as clients use it.
     pub(crate) address: String,
     pub(crate) sockets: Vec<OwnedFd>,
+}
+
+impl Group {
+    fn is_for(&self, address: &BindAddress) -> bool {
+        let configured = self.configured.as_ref();
+        configured.is_some_and(|it| it == address || it.is_same_socket(address))
+    }
 }
 
 /// Takes up what the program that started this one hands over, if it does.
@@ -89,6 +97,7 @@ impl Legacy {
             channel,
             groups: Vec::new(),
             control: None,
+            admin: None,
         };
         loop {
             let source = [legacy.channel.as_fd()];
@@ -114,6 +123,17 @@ impl Legacy {
         match item {
             Item::Stderr => rustix::stdio::dup2_stderr(&descriptor)?,
             Item::Control { path } => self.control = Some((path, descriptor)),
+            Item::Admin {
+                configured,
+                address,
+            } => {
+                self.admin = Some(Group {
+                    number: 0,
+                    configured: configured.parse().ok(),
+                    address,
+                    sockets: vec![descriptor],
+                });
+            }
             Item::Listener {
                 group: number,
                 configured,
@@ -138,10 +158,7 @@ impl Legacy {
 
     /// Takes what was listened on for `address`; systemd may have passed several sockets for one.
     pub(crate) fn take_groups(&mut self, address: &BindAddress) -> Vec<Group> {
-        let is_for = |group: &Group| {
-            let configured = group.configured.as_ref();
-            configured.is_some_and(|it| it == address || it.is_same_socket(address))
-        };
+        let is_for = |group: &Group| group.is_for(address);
         if matches!(address, BindAddress::Systemd | BindAddress::Named(_)) {
             return self.groups.extract_if(.., |group| is_for(group)).collect();
         }
@@ -154,6 +171,11 @@ impl Legacy {
     pub(crate) fn take_control(&mut self, path: &Path) -> Option<OwnedFd> {
         let (_, socket) = self.control.take_if(|(at, _)| at == path)?;
         Some(socket)
+    }
+
+    /// Takes the admin listener, if it is for this address.
+    pub(crate) fn take_admin(&mut self, address: &BindAddress) -> Option<Group> {
+        self.admin.take_if(|admin| admin.is_for(address))
     }
 
     /// Leaves the channel, and closes what has not been taken.

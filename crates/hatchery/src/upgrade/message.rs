@@ -37,6 +37,13 @@ pub(crate) enum Item {
         /// Where it is.
         path: PathBuf,
     },
+    /// The admin listener.
+    Admin {
+        /// The address as it was set.
+        configured: String,
+        /// The address as clients use it.
+        address: String,
+    },
     /// Something of a later version, which stays where it is.
     #[serde(other)]
     Unknown,
@@ -63,6 +70,8 @@ pub(crate) enum Message {
     Ready {
         groups: Vec<usize>,
         control: bool,
+        #[serde(default)]
+        admin: bool,
         /// Whether it takes connections that wait for their clients.
         #[serde(default)]
         parked: bool,

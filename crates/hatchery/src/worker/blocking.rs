@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use hatchery_process::BatchError;
 
@@ -12,6 +13,7 @@ use super::clocks::Clock;
 use super::connection::ConnectionInfo;
 use super::context::Context;
 use crate::error::HandlerResult;
+use crate::metrics::Tally;
 use crate::server::{FromSocket, SocketKind};
 
 /// An accepted connection, TCP or Unix, for a handler that blocks.
@@ -101,14 +103,22 @@ where
     hatchery_process::serve_blocking(&context.link, |handover, socket| {
         let info = ConnectionInfo::from(&handover);
         let _clock = Clock::start(context, info);
+        context.arrived(handover.sent_at);
+        context.connection_began();
+        let since = Instant::now();
         let connection = S::from_parked(socket, info, handover.state);
         let (id, peer) = (info.id, info.peer);
         match catch_unwind(AssertUnwindSafe(|| handler(connection))) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
+                context.page.count(Tally::Failed, 1);
                 tracing::warn!(connection = id, %peer, %error, "the handler failed");
             }
-            Err(_) => tracing::error!(connection = id, %peer, "the handler panicked"),
+            Err(_) => {
+                context.page.count(Tally::Panicked, 1);
+                tracing::error!(connection = id, %peer, "the handler panicked");
+            }
         }
+        context.connection_ended(since.elapsed());
     })
 }

@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hatchery_process::{Claim, Farewell, Handover, Peer};
 use rustix::net::{Shutdown, shutdown};
@@ -17,6 +17,7 @@ use super::breaking_off;
 use super::clocks::Clock;
 use super::context::{self, Context};
 use super::stream::Stream;
+use crate::metrics::Tally;
 
 /// Where a connection came from. A [`Connection`] and a
 /// [`BlockingConnection`](crate::BlockingConnection) deref to theirs.
@@ -130,6 +131,10 @@ pub struct ConnectionGuard {
     /// Runs while a handler has the connection, and stops before the claim ends.
     pub(super) clock: Option<Clock>,
     pub(super) claim: Option<Claim>,
+    /// When the connection came into this worker's hands.
+    since: Instant,
+    /// Whether another guard has taken over.
+    is_moved: bool,
 }
 
 impl ConnectionGuard {
@@ -139,6 +144,8 @@ impl ConnectionGuard {
             context,
             clock: None,
             claim,
+            since: Instant::now(),
+            is_moved: false,
         }
     }
 
@@ -152,6 +159,12 @@ impl ConnectionGuard {
 }
 
 impl ConnectionGuard {
+    /// Counts bytes.
+    #[inline]
+    fn count(&self, what: Tally, bytes: usize) {
+        self.context.page.count(what, bytes as u64);
+    }
+
     /// Whether the connection could still go to another worker.
     fn is_unused(&self) -> bool {
         self.claim.as_ref().is_some_and(Claim::is_unused)
@@ -160,7 +173,10 @@ impl ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.context.connection_ended();
+        if self.is_moved {
+            return;
+        }
+        self.context.connection_ended(self.since.elapsed());
     }
 }
 
@@ -263,8 +279,9 @@ impl Connection {
     pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.note_reading();
         let read = self.stream.try_read(buffer);
-        if read.is_ok() {
+        if let Ok(bytes) = read {
             self.guard.note_use();
+            self.guard.count(Tally::BytesIn, bytes);
         }
         read
     }
@@ -276,7 +293,11 @@ impl Connection {
     /// Returns `WouldBlock` if there is no room, or the error of `send(2)`.
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.guard.note_use();
-        self.stream.try_write(bytes)
+        let written = self.stream.try_write(bytes);
+        if let Ok(bytes) = written {
+            self.guard.count(Tally::BytesOut, bytes);
+        }
+        written
     }
 
     /// Waits until there is room to write.
@@ -301,8 +322,14 @@ impl Connection {
         self.guard.note_use();
         let socket = self.stream.take();
         let socket = socket.expect("a connection has its socket until it is taken apart");
-        let mut guard = ConnectionGuard::new(self.guard.context, self.guard.claim.take());
-        guard.clock = self.guard.clock.take();
+        let guard = ConnectionGuard {
+            context: self.guard.context,
+            clock: self.guard.clock.take(),
+            claim: self.guard.claim.take(),
+            since: self.guard.since,
+            is_moved: false,
+        };
+        self.guard.is_moved = true;
         (socket, guard)
     }
 }
@@ -333,8 +360,11 @@ impl AsyncRead for Connection {
             ready!(self.stream.poll_readable(task))?;
             self.note_reading();
         }
+        let before = buffer.filled().len();
         ready!(self.stream.poll_read(task, buffer))?;
         self.guard.note_use();
+        let bytes = buffer.filled().len().saturating_sub(before);
+        self.guard.count(Tally::BytesIn, bytes);
         Poll::Ready(Ok(()))
     }
 }
@@ -346,7 +376,9 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.guard.note_use();
-        self.stream.poll_write(task, bytes)
+        let written = ready!(self.stream.poll_write(task, bytes))?;
+        self.guard.count(Tally::BytesOut, written);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _task: &mut TaskContext<'_>) -> Poll<io::Result<()>> {

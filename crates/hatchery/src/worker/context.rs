@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use hatchery_process::{Farewell, FromWorker, WorkerLink};
 use tokio::sync::{Notify, watch};
@@ -12,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use super::FAILED;
 use super::clocks::Clocks;
 use super::connection::ConnectionGuard;
+use crate::metrics::{Page, Tally, clock_nanos};
 
 /// The longest complaint that is sent to the front end.
 const COMPLAINT_BYTES_MAX: usize = 2048;
@@ -40,10 +42,19 @@ pub(super) fn current() -> Option<&'static Context> {
     CURRENT.get().copied()
 }
 
+/// Counts one more in the worker that this process is.
+pub(super) fn count(what: Tally) {
+    if let Some(worker) = current() {
+        worker.page.count(what, 1);
+    }
+}
+
 /// One worker: there is one in a process, and it is never dropped.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(super) link: WorkerLink,
+    /// What this worker counts.
+    pub(super) page: &'static Page,
     pub(super) seat: u32,
     pub(super) generation: u32,
     /// How many connections its descriptor table has room for.
@@ -84,9 +95,14 @@ impl Context {
         assert!(installed.is_ok(), "a worker is set up once");
     }
 
-    pub(super) fn new(link: WorkerLink, seat: u32, generation: u32) -> Self {
+    pub(super) fn new(
+        link: WorkerLink,
+        page: &'static Page,
+        (seat, generation): (u32, u32),
+    ) -> Self {
         Self {
             link,
+            page,
             seat,
             generation,
             room: u32::MAX,
@@ -140,9 +156,19 @@ impl Context {
 
     pub(super) fn connection_began(&self) {
         self.live.fetch_add(1, Ordering::Relaxed);
+        self.page.count(Tally::Taken, 1);
     }
 
-    pub(super) fn connection_ended(&self) {
+    /// Notes that connections have arrived that were sent at this time.
+    pub(super) fn arrived(&self, sent_at: u64) {
+        let time = clock_nanos().saturating_sub(sent_at);
+        self.page.was_on_the_way(Duration::from_nanos(time));
+    }
+
+    /// Notes that a connection is no more in this worker's hands, after this time.
+    pub(super) fn connection_ended(&self, held: Duration) {
+        self.page.count(Tally::Finished, 1);
+        self.page.held(held);
         self.live.fetch_sub(1, Ordering::SeqCst);
         if !self.is_awaited.load(Ordering::SeqCst) {
             return;

@@ -263,6 +263,7 @@ impl Receiver {
         match self.context.link.recv() {
             Ok(Batch::Connections(connections)) => {
                 let connections = connections.into_iter().map(|(handover, socket)| {
+                    self.context.arrived(handover.sent_at);
                     let claim = Claim::new(&self.context.link, handover.slot);
                     let guard = ConnectionGuard::new(self.context, Some(claim));
                     let info = ConnectionInfo::from(&handover);

@@ -34,6 +34,7 @@ pub(crate) use self::start::{WorkerStart, start_hook, state_installer};
 
 use self::incoming::Receiver;
 use crate::error::HandlerResult;
+use crate::metrics::Tally;
 use crate::server::FromSocket;
 
 /// The exit code of a worker that could not be set up or whose body failed.
@@ -51,6 +52,7 @@ where
             let (id, peer) = (connection.id(), connection.peer());
             // Calling the handler runs the program's code: it may panic, like its future.
             let Ok(future) = catch_unwind(AssertUnwindSafe(|| handler(connection))) else {
+                context::count(Tally::Panicked);
                 tracing::error!(connection = id, %peer, "the handler panicked");
                 continue;
             };
@@ -58,9 +60,13 @@ where
                 match AssertUnwindSafe(future).catch_unwind().await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => {
+                        context::count(Tally::Failed);
                         tracing::warn!(connection = id, %peer, %error, "the handler failed");
                     }
-                    Err(_) => tracing::error!(connection = id, %peer, "the handler panicked"),
+                    Err(_) => {
+                        context::count(Tally::Panicked);
+                        tracing::error!(connection = id, %peer, "the handler panicked");
+                    }
                 }
             });
         }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::clocks::Clocks;
 use super::context::{Context, STATE};
 use crate::error::HandlerResult;
+use crate::metrics::Page;
 
 /// Descriptors that a worker keeps for other things than connections: its runtime, its log, and
 /// whatever its handlers open.
@@ -24,7 +25,7 @@ const REFUSED: u8 = 1;
 /// more than an exit code, to its caller in the same thread.
 static REFUSAL: Mutex<Option<String>> = Mutex::new(None);
 
-/// What a worker is told when it starts; channel, ledger, bell and listeners come as descriptors.
+/// What a worker is told when it starts; channel, ledger, bell, page and listeners come as descriptors.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct WorkerStart {
     pub(crate) seat: u32,
@@ -94,9 +95,13 @@ pub(super) fn set_up(start: Start) -> Option<&'static Context> {
     let mut descriptors = start.descriptors.into_iter();
     let (channel, memory) = (descriptors.next()?, descriptors.next()?);
     let bell = descriptors.next()?;
+    // One a process, and all that it counts refers to it.
+    let page: &Page = Box::leak(Box::new(Page::map(descriptors.next()?).ok()?));
+    #[cfg(feature = "metrics")]
+    crate::metrics::install(page);
     let ledger = LedgerWriter::map(memory, told.slots).ok()?;
     let link = WorkerLink::new(channel, ledger);
-    let mut context = Context::new(link, told.seat, told.generation);
+    let mut context = Context::new(link, page, (told.seat, told.generation));
     context.bell = Mutex::new(Some(bell));
     let mut listeners: Vec<_> = descriptors.collect();
     if told.is_gated {

@@ -163,6 +163,9 @@ kill_timeout = "5s"                  # default
 
 [control]
 socket = ""                          # default
+
+[admin]
+bind = ""                            # default
 "#;
     assert_eq!(config.to_string(), printed);
 }

@@ -33,7 +33,7 @@ const fn case(
     }
 }
 
-const CASES: [Case; 32] = [
+const CASES: [Case; 33] = [
     case(
         "server.bind",
         (r#"["fd:7"]"#, "fd:7", r#"["fd:7"]"#),
@@ -214,6 +214,12 @@ const CASES: [Case; 32] = [
         (r#""/run/a.ctl""#, "/run/a.ctl", r#""/run/a.ctl""#),
         "7",
         Some("a\0b"),
+    ),
+    case(
+        "admin.bind",
+        (r#""[::1]:9180""#, "[::1]:9180", r#""[::1]:9180""#),
+        r#""0.0.0.0:9180""#,
+        Some("unix:@echo"),
     ),
 ];
 
