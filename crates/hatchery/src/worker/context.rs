@@ -3,7 +3,7 @@
 use std::any::{Any, type_name};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use hatchery_process::{FromWorker, WorkerLink};
 use tokio::sync::Notify;
 
 use super::FAILED;
+use super::access::Access;
+use super::connection::ConnectionInfo;
 use crate::metrics::{Page, Tally, clock_nanos};
 
 /// The longest complaint that is sent to the front end.
@@ -47,6 +49,11 @@ pub(super) fn count(what: Tally) {
     }
 }
 
+/// The number of the worker that this process is.
+pub(super) fn seat() -> Option<u32> {
+    current().map(|worker| worker.seat)
+}
+
 /// One worker: there is one in a process, and it is never dropped.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -62,6 +69,8 @@ pub(crate) struct Context {
     pub(super) is_direct: bool,
     /// Whether it is scheduled as batch work, if it does not block.
     pub(super) is_batch: bool,
+    /// Whether it logs each connection that is over.
+    pub(super) logs_access: bool,
     /// How many connections it may have where it accepts for itself.
     pub(super) direct_share: u32,
     /// Its connections.
@@ -97,6 +106,7 @@ impl Context {
             listeners: Mutex::default(),
             is_direct: false,
             is_batch: false,
+            logs_access: false,
             direct_share: u32::MAX,
             live: AtomicU32::new(0),
             ended: Notify::new(),
@@ -128,6 +138,16 @@ impl Context {
     pub(super) fn connection_began(&self) {
         self.live.fetch_add(1, Ordering::Relaxed);
         self.page.count(Tally::Taken, 1);
+    }
+
+    /// Begins what the access log says of a connection, if there is one.
+    pub(super) fn begin_access(
+        &self,
+        info: ConnectionInfo,
+        knows_bytes: bool,
+    ) -> Option<Arc<Access>> {
+        let begin = || Arc::new(Access::new(self.seat, info, knows_bytes));
+        self.logs_access.then(begin)
     }
 
     /// Notes that connections have arrived that were sent at this time.
