@@ -170,8 +170,7 @@ fn a_variable_is_named_by_itself() {
 
 #[test]
 fn a_variable_of_no_section_is_answered_with_the_one_meant() {
-    let families =
-        "allowed here: HATCHERY_CONFIG, HATCHERY_SERVER_…, HATCHERY_WORKERS_…, HATCHERY_CONTROL_…";
+    let families = "allowed here: HATCHERY_CONFIG, HATCHERY_SERVER_…, HATCHERY_WORKERS_…, HATCHERY_CONTROL_…, HATCHERY_ADMIN_…, HATCHERY_LOG_…";
     for (name, meant) in [
         ("HATCHERY_WORKERS", Some("HATCHERY_WORKERS_COUNT")),
         ("HATCHERY_WORKER_COUNT", Some("HATCHERY_WORKERS_COUNT")),
