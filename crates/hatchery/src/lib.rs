@@ -40,8 +40,8 @@ mod worker;
 
 pub use config::{
     AdminConfig, BindAddress, BindAddressProblem, ByteSize, Config, ConfigError, ConfigKey,
-    ConfigLoader, ControlConfig, Dispatch, Origin, Overload, Scheduling, ServerConfig, Setting,
-    ValueError, ValueKind, ValueProblem, WorkerCount, WorkersConfig,
+    ConfigLoader, ControlConfig, Dispatch, LogConfig, LogFormat, Origin, Overload, Scheduling,
+    ServerConfig, Setting, ValueError, ValueKind, ValueProblem, WorkerCount, WorkersConfig,
 };
 pub use control::{
     Accepted, BreakerState, Control, ControlError, Events, Phase, Retirement, ServerEvent,

@@ -14,6 +14,12 @@ use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, IoSlice, ReadWriteFlags, pwritev2};
 use rustix::net::{SendFlags, send};
 use rustix::stdio::stderr;
+use tracing::subscriber::set_global_default;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use crate::config::{LogConfig, LogFormat};
 
 /// The most bytes that a pipe takes whole or not at all; a longer line is cut.
 const PIPE_BUF: usize = 4096;
@@ -27,6 +33,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// At the place in the file where the last write ended, rather than at one of our choice.
 const AT_END: u64 = u64::MAX;
 
+/// The target of the events of the access log.
+pub(crate) const ACCESS: &str = "hatchery::access";
+
 /// The lines for which there was no room, and of which nobody knows yet.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
@@ -35,19 +44,32 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// A framework that stays silent when a worker dies helps nobody; a program that wants something
 /// else sets its own subscriber before it runs a server, and in
 /// [`worker_start`](crate::ServerBuilder::worker_start).
-pub(crate) fn install_default() {
+pub(crate) fn install_default(log: &LogConfig) {
     if tracing::dispatcher::has_been_set() {
         return;
     }
-    let subscriber = tracing_subscriber::fmt()
+    let access = if log.access {
+        LevelFilter::INFO
+    } else {
+        LevelFilter::WARN
+    };
+    let wanted = Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target(ACCESS, access);
+    let lines = tracing_subscriber::fmt::layer()
         // Another crate may have turned colours on for all.
         .with_ansi(false)
-        .with_max_level(tracing::Level::WARN)
         .with_writer(|| Lines)
-        .with_target(false)
-        .finish();
+        .with_target(false);
+    let registry = tracing_subscriber::registry();
     // Somebody may have been faster; then there is one, which is all that is wanted.
-    let _set_before = tracing::subscriber::set_global_default(subscriber);
+    let _set_before = match log.format {
+        LogFormat::Human => set_global_default(registry.with(lines.with_filter(wanted))),
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_span_list(false);
+            set_global_default(registry.with(lines.with_filter(wanted)))
+        }
+    };
 }
 
 /// Says how many lines were dropped, if some were and there is room again.

@@ -1,5 +1,6 @@
 //! Whole servers, under the fixtures `server` and `hatchery-command`.
 
+mod access_log;
 mod admin;
 mod blocking;
 mod breaker;

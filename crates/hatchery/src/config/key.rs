@@ -10,6 +10,7 @@ use super::admin::AdminConfig;
 use super::bind::BindAddress;
 use super::error::{ConfigError, ValueError};
 use super::given::{Given, Refusal};
+use super::log::LogFormat;
 use super::server::{Dispatch, Overload, Scheduling};
 use super::size::ByteSize;
 use super::value::{Choice, Value};
@@ -148,7 +149,7 @@ impl ConfigKey {
 }
 
 /// The sections, in the order in which they are printed.
-pub(super) const SECTIONS: [&str; 4] = ["server", "workers", "control", "admin"];
+pub(super) const SECTIONS: [&str; 5] = ["server", "workers", "control", "admin", "log"];
 
 type Addresses = Vec<BindAddress>;
 
@@ -406,5 +407,19 @@ pub(super) const KEYS: &[ConfigKey] = &[
         ANY,
         AdminConfig::ALLOWED,
         "Where the server shows how it is: a page, status.json, metrics and probes."
+    ),
+    key!(
+        log.format,
+        LogFormat,
+        ANY,
+        LogFormat::ALLOWED,
+        "How a line on standard error reads."
+    ),
+    key!(
+        log.access,
+        bool,
+        ANY,
+        "true or false",
+        "Whether a line is written for each connection that is over."
     ),
 ];

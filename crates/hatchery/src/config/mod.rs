@@ -15,6 +15,7 @@ mod file;
 mod given;
 mod key;
 mod loader;
+mod log;
 mod origin;
 mod schema;
 mod server;
@@ -36,6 +37,7 @@ pub use self::control::ControlConfig;
 pub use self::error::{ConfigError, ValueError, ValueProblem};
 pub use self::key::{ConfigKey, ValueKind};
 pub use self::loader::ConfigLoader;
+pub use self::log::{LogConfig, LogFormat};
 pub use self::origin::{Origin, Setting};
 pub use self::server::{Dispatch, Overload, Scheduling, ServerConfig};
 pub use self::size::ByteSize;
@@ -72,6 +74,8 @@ pub struct Config {
     pub control: ControlConfig,
     /// Where it shows how it is.
     pub admin: AdminConfig,
+    /// What it writes to standard error.
+    pub log: LogConfig,
     /// What it was loaded from, if it was.
     loader: Option<Arc<ConfigLoader>>,
     /// Where a source set a key; a key that none did set has no entry.

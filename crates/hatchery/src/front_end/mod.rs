@@ -204,7 +204,7 @@ struct FrontEnd {
 pub(crate) async fn run(mut launch: Launch) -> Result<()> {
     let mut signals = Signals::listen(launch.signals, launch.shutdown.take())
         .map_err(Error::os("signals cannot be listened to"))?;
-    crate::log::install_default();
+    crate::log::install_default(&launch.plan.config.log);
     if launch.plan.server.scheduling == Scheduling::Batch {
         // Where that is not allowed, this thread is scheduled as any other.
         let _refused = hatchery_os::schedule_as_batch();

@@ -15,7 +15,7 @@ use super::roster::{Seat, Stage};
 use super::staff::{End, Epoch, Failure, Step};
 use super::watching::has_spoken;
 use super::{Accepted, FrontEnd, Phase};
-use crate::config::Scheduling;
+use crate::config::{LogFormat, Scheduling};
 use crate::control::{ControlError, ServerEvent};
 use crate::error::{Error, Result, with_causes};
 use crate::worker::WorkerStart;
@@ -106,6 +106,8 @@ impl FrontEnd {
             is_gated: plan.is_direct() && self.upgrade.is_waiting(),
             direct_share: plan.direct_share(),
             is_batch: plan.server.scheduling == Scheduling::Batch,
+            logs_json: plan.config.log.format == LogFormat::Json,
+            logs_access: plan.config.log.access,
             has_start_hook: plan.body.start_hook.is_some(),
             has_soft_hook: plan.body.soft_hook.is_some(),
             deadlines: (plan.workers.soft_deadline, plan.workers.hard_deadline),

@@ -51,7 +51,7 @@ pub(super) fn run(start: Start) -> u8 {
         return FAILED;
     };
     end_on_panic();
-    crate::log::install_default();
+    crate::log::install_default(&crate::config::LogConfig::default());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

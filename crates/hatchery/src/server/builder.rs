@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::handler::{FromSocket, SocketKind};
 use super::hooks::Hooks;
 use super::plan::{Body, Launch, OnReady, Plan, Ready};
-use crate::config::{BindAddress, Config, Dispatch, Overload, Scheduling, WorkerCount};
+use crate::config::{BindAddress, Config, Dispatch, LogFormat, Overload, Scheduling, WorkerCount};
 use crate::control::{self, Control, Exchange};
 use crate::error::{Error, HandlerResult, Result};
 use crate::front_end;
@@ -409,6 +409,26 @@ impl ServerBuilder {
                 error,
             }),
         }
+        self
+    }
+
+    /// Chooses how a line on standard error reads, where the program has set no subscriber.
+    ///
+    /// # Default
+    ///
+    /// [`LogFormat::Human`].
+    pub fn log_format(&mut self, format: LogFormat) -> &mut Self {
+        self.config.log.format = format;
+        self
+    }
+
+    /// Chooses whether a line is logged for each connection that is over.
+    ///
+    /// # Default
+    ///
+    /// None is.
+    pub fn access_log(&mut self, is_on: bool) -> &mut Self {
+        self.config.log.access = is_on;
         self
     }
 

@@ -106,17 +106,26 @@ where
         context.arrived(handover.sent_at);
         context.connection_began();
         let since = Instant::now();
+        let access = context.begin_access(info, false);
+        let ended = |how| {
+            if let Some(access) = &access {
+                access.ended(how);
+            }
+        };
+        let worker = context.seat;
         let connection = S::from_parked(socket, info, handover.state);
         let (id, peer) = (info.id, info.peer);
         match catch_unwind(AssertUnwindSafe(|| handler(connection))) {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => ended("ok"),
             Ok(Err(error)) => {
                 context.page.count(Tally::Failed, 1);
-                tracing::warn!(connection = id, %peer, %error, "the handler failed");
+                ended("failed");
+                tracing::warn!(worker, connection = id, %peer, %error, "the handler failed");
             }
             Err(_) => {
                 context.page.count(Tally::Panicked, 1);
-                tracing::error!(connection = id, %peer, "the handler panicked");
+                ended("panicked");
+                tracing::error!(worker, connection = id, %peer, "the handler panicked");
             }
         }
         context.connection_ended(since.elapsed());

@@ -6,6 +6,7 @@ use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use hatchery_process::{Claim, Farewell, Handover, Peer};
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use super::access::Access;
 use super::breaking_off;
 use super::clocks::Clock;
 use super::context::{self, Context};
@@ -133,6 +135,8 @@ pub struct ConnectionGuard {
     pub(super) claim: Option<Claim>,
     /// When the connection came into this worker's hands.
     since: Instant,
+    /// What the access log says of it, if there is one.
+    pub(super) access: Option<Arc<Access>>,
     /// Whether another guard has taken over.
     is_moved: bool,
 }
@@ -145,6 +149,7 @@ impl ConnectionGuard {
             clock: None,
             claim,
             since: Instant::now(),
+            access: None,
             is_moved: false,
         }
     }
@@ -163,6 +168,9 @@ impl ConnectionGuard {
     #[inline]
     fn count(&self, what: Tally, bytes: usize) {
         self.context.page.count(what, bytes as u64);
+        if let Some(access) = &self.access {
+            access.count(what, bytes);
+        }
     }
 
     /// Whether the connection could still go to another worker.
@@ -181,7 +189,8 @@ impl Drop for ConnectionGuard {
 }
 
 impl Connection {
-    pub(super) fn new(socket: OwnedFd, guard: ConnectionGuard, info: ConnectionInfo) -> Self {
+    pub(super) fn new(socket: OwnedFd, mut guard: ConnectionGuard, info: ConnectionInfo) -> Self {
+        guard.access = guard.context.begin_access(info, true);
         Self {
             stream: Stream::new(socket),
             guard,
@@ -327,6 +336,7 @@ impl Connection {
             clock: self.guard.clock.take(),
             claim: self.guard.claim.take(),
             since: self.guard.since,
+            access: self.guard.access.take(),
             is_moved: false,
         };
         self.guard.is_moved = true;

@@ -3,7 +3,7 @@
 use std::any::{Any, type_name};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use hatchery_process::{Farewell, FromWorker, WorkerLink};
 use tokio::sync::{Notify, watch};
 
 use super::FAILED;
+use super::access::Access;
 use super::clocks::Clocks;
-use super::connection::ConnectionGuard;
+use super::connection::{ConnectionGuard, ConnectionInfo};
 use crate::metrics::{Page, Tally, clock_nanos};
 
 /// The longest complaint that is sent to the front end.
@@ -49,6 +50,11 @@ pub(super) fn count(what: Tally) {
     }
 }
 
+/// The number of the worker that this process is.
+pub(super) fn seat() -> Option<u32> {
+    current().map(|worker| worker.seat)
+}
+
 /// One worker: there is one in a process, and it is never dropped.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -74,6 +80,8 @@ pub(crate) struct Context {
     pub(super) is_direct: bool,
     /// Whether it is scheduled as batch work, if it does not block.
     pub(super) is_batch: bool,
+    /// Whether it logs each connection that is over.
+    pub(super) logs_access: bool,
     /// How many connections it may have where it accepts for itself.
     pub(super) direct_share: u32,
     /// Its connections.
@@ -114,6 +122,7 @@ impl Context {
             gate: Mutex::default(),
             is_direct: false,
             is_batch: false,
+            logs_access: false,
             direct_share: u32::MAX,
             live: AtomicU32::new(0),
             ended: Notify::new(),
@@ -157,6 +166,16 @@ impl Context {
     pub(super) fn connection_began(&self) {
         self.live.fetch_add(1, Ordering::Relaxed);
         self.page.count(Tally::Taken, 1);
+    }
+
+    /// Begins what the access log says of a connection, if there is one.
+    pub(super) fn begin_access(
+        &self,
+        info: ConnectionInfo,
+        knows_bytes: bool,
+    ) -> Option<Arc<Access>> {
+        let begin = || Arc::new(Access::new(self.seat, info, knows_bytes));
+        self.logs_access.then(begin)
     }
 
     /// Notes that connections have arrived that were sent at this time.

@@ -4,6 +4,7 @@
 //! itself up, says that it is ready, and runs its body: an asynchronous handler a connection, a
 //! blocking handler, or whatever the program gave it.
 
+mod access;
 mod blocking;
 mod breaking_off;
 mod clocks;
@@ -50,22 +51,32 @@ where
         let mut incoming = worker.incoming();
         while let Some(connection) = incoming.accept().await {
             let (id, peer) = (connection.id(), connection.peer());
+            let access = connection.guard.access.clone();
+            let ended = move |how| {
+                if let Some(access) = &access {
+                    access.ended(how);
+                }
+            };
+            let worker = context::seat();
             // Calling the handler runs the program's code: it may panic, like its future.
             let Ok(future) = catch_unwind(AssertUnwindSafe(|| handler(connection))) else {
                 context::count(Tally::Panicked);
-                tracing::error!(connection = id, %peer, "the handler panicked");
+                ended("panicked");
+                tracing::error!(worker, connection = id, %peer, "the handler panicked");
                 continue;
             };
             tokio::spawn(async move {
                 match AssertUnwindSafe(future).catch_unwind().await {
-                    Ok(Ok(())) => {}
+                    Ok(Ok(())) => ended("ok"),
                     Ok(Err(error)) => {
                         context::count(Tally::Failed);
-                        tracing::warn!(connection = id, %peer, %error, "the handler failed");
+                        ended("failed");
+                        tracing::warn!(worker, connection = id, %peer, %error, "the handler failed");
                     }
                     Err(_) => {
                         context::count(Tally::Panicked);
-                        tracing::error!(connection = id, %peer, "the handler panicked");
+                        ended("panicked");
+                        tracing::error!(worker, connection = id, %peer, "the handler panicked");
                     }
                 }
             });

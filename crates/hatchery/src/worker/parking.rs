@@ -157,6 +157,9 @@ impl Connection {
         if let Err(failure) = self.send_back(&mut state).await {
             return Err(ParkError::new(self, state, failure));
         }
+        if let Some(access) = &self.guard.access {
+            access.ended("parked");
+        }
         // This copy closes without a word: the peer is to notice nothing.
         drop(self.stream.take());
         Ok(())

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clocks::Clocks;
 use super::context::{Context, STATE};
+use crate::config::{LogConfig, LogFormat};
 use crate::error::HandlerResult;
 use crate::metrics::Page;
 
@@ -40,6 +41,10 @@ pub(crate) struct WorkerStart {
     pub(crate) direct_share: u32,
     /// Whether it is scheduled as batch work.
     pub(crate) is_batch: bool,
+    /// Whether it logs in JSON.
+    pub(crate) logs_json: bool,
+    /// Whether it logs each connection that is over.
+    pub(crate) logs_access: bool,
     /// Whether the first function is the program's hook.
     pub(crate) has_start_hook: bool,
     /// Whether the next one is told of soft deadlines.
@@ -101,6 +106,14 @@ pub(super) fn set_up(start: Start) -> Option<&'static Context> {
     crate::metrics::install(page);
     let ledger = LedgerWriter::map(memory, told.slots).ok()?;
     let link = WorkerLink::new(channel, ledger);
+    let log = LogConfig {
+        access: told.logs_access,
+        format: if told.logs_json {
+            LogFormat::Json
+        } else {
+            LogFormat::Human
+        },
+    };
     let mut context = Context::new(link, page, (told.seat, told.generation));
     context.bell = Mutex::new(Some(bell));
     let mut listeners: Vec<_> = descriptors.collect();
@@ -110,6 +123,7 @@ pub(super) fn set_up(start: Start) -> Option<&'static Context> {
     context.listeners = Mutex::new(listeners);
     context.is_direct = told.is_direct;
     context.is_batch = told.is_batch;
+    context.logs_access = told.logs_access;
     context.room = room_for_connections();
     context.direct_share = told.direct_share.min(context.room);
     let mut functions = start.functions.into_iter();
@@ -142,7 +156,7 @@ pub(super) fn set_up(start: Start) -> Option<&'static Context> {
         return None;
     }
     context.install();
-    crate::log::install_default();
+    crate::log::install_default(&log);
     Some(context)
 }
 

@@ -26,7 +26,7 @@ fn an_unknown_key_is_answered_with_the_one_meant_and_all_others() {
     );
     assert_eq!(
         refusal("backlog = 5"),
-        "hatchery.toml:1: unknown key backlog; did you mean server.backlog? allowed here: [server], [workers], [control], [admin]"
+        "hatchery.toml:1: unknown key backlog; did you mean server.backlog? allowed here: [server], [workers], [control], [admin], [log]"
     );
     assert_eq!(
         refusal("[server]\n\"a\\nb\" = 5"),
@@ -38,11 +38,11 @@ fn an_unknown_key_is_answered_with_the_one_meant_and_all_others() {
 fn an_unknown_section_is_answered_with_the_one_meant_and_all_others() {
     assert_eq!(
         refusal("# one\n[wrokers]\ncount = 1"),
-        "hatchery.toml:2: unknown section wrokers; did you mean workers? allowed here: server, workers, control, admin"
+        "hatchery.toml:2: unknown section wrokers; did you mean workers? allowed here: server, workers, control, admin, log"
     );
     assert_eq!(
         refusal("[logging]"),
-        "hatchery.toml:1: unknown section logging; allowed here: server, workers, control, admin"
+        "hatchery.toml:1: unknown section logging; allowed here: server, workers, control, admin, log"
     );
     assert_eq!(
         refusal("[[server]]"),
@@ -170,8 +170,7 @@ fn a_variable_is_named_by_itself() {
 
 #[test]
 fn a_variable_of_no_section_is_answered_with_the_one_meant() {
-    let families =
-        "allowed here: HATCHERY_CONFIG, HATCHERY_SERVER_…, HATCHERY_WORKERS_…, HATCHERY_CONTROL_…";
+    let families = "allowed here: HATCHERY_CONFIG, HATCHERY_SERVER_…, HATCHERY_WORKERS_…, HATCHERY_CONTROL_…, HATCHERY_ADMIN_…, HATCHERY_LOG_…";
     for (name, meant) in [
         ("HATCHERY_WORKERS", Some("HATCHERY_WORKERS_COUNT")),
         ("HATCHERY_WORKER_COUNT", Some("HATCHERY_WORKERS_COUNT")),
@@ -217,11 +216,11 @@ fn a_flag_is_named_by_itself() {
     );
     assert_eq!(
         refusal("wrokers.count", "2"),
-        "--flag: unknown section wrokers; did you mean workers? allowed here: server, workers, control, admin"
+        "--flag: unknown section wrokers; did you mean workers? allowed here: server, workers, control, admin, log"
     );
     assert_eq!(
         refusal("count", "2"),
-        "--flag: unknown key count; did you mean workers.count? allowed here: [server], [workers], [control], [admin]"
+        "--flag: unknown key count; did you mean workers.count? allowed here: [server], [workers], [control], [admin], [log]"
     );
 }
 

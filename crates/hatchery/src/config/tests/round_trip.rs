@@ -166,6 +166,10 @@ socket = ""                          # default
 
 [admin]
 bind = ""                            # default
+
+[log]
+format = "human"                     # default
+access = false                       # default
 "#;
     assert_eq!(config.to_string(), printed);
 }

@@ -33,7 +33,7 @@ const fn case(
     }
 }
 
-const CASES: [Case; 33] = [
+const CASES: [Case; 35] = [
     case(
         "server.bind",
         (r#"["fd:7"]"#, "fd:7", r#"["fd:7"]"#),
@@ -221,6 +221,13 @@ const CASES: [Case; 33] = [
         r#""0.0.0.0:9180""#,
         Some("unix:@echo"),
     ),
+    case(
+        "log.format",
+        (r#""json""#, "json", r#""json""#),
+        r#""xml""#,
+        Some("JSON"),
+    ),
+    case("log.access", ("true", "true", "true"), "1", Some("yes")),
 ];
 
 #[test]
