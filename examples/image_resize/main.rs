@@ -8,6 +8,10 @@
 //! -o small.png`. Look at what happens when `photo.png` is grey instead of coloured: the worker that had
 //! it crashes, which the server says, and `curl` gets no answer. Everybody else gets theirs.
 //!
+//! Do it again and again: after a few times, requests of your address that begin with the same
+//! 64 bytes are refused for a minute, without a crash (`server.poison_after`). To `curl` these are the
+//! address, the path and its own name, so a good image is refused as well then, unless it asks for another width.
+//!
 //! Each worker has one image at a time, so a crash takes no other with it, and a large image keeps
 //! nobody waiting but for the CPU.
 #![forbid(unsafe_code)]

@@ -179,6 +179,32 @@ fn crates_depend_only_on_those_below_them() {
 }
 
 #[test]
+fn every_crate_says_what_a_registry_asks_for() {
+    let crates = workspace().join("crates");
+
+    let mut offenders = Vec::new();
+    for (name, manifest) in manifests() {
+        let package = &manifest["package"];
+        for key in ["description", "license", "documentation", "readme"] {
+            if package.get(key).is_none() {
+                offenders.push(format!("crates/{name}/Cargo.toml: {key}"));
+            }
+        }
+        let readme = package.get("readme").and_then(toml::Value::as_str);
+        let files = [readme.unwrap_or_default(), "LICENSE-MIT", "LICENSE-APACHE"];
+        let missing = files
+            .into_iter()
+            .filter(|file| !crates.join(&name).join(file).is_file());
+        offenders.extend(missing.map(|file| format!("crates/{name}/{file}")));
+    }
+
+    assert_none(
+        "a crate is described, licensed and has a readme",
+        &offenders,
+    );
+}
+
+#[test]
 fn the_lower_crates_know_nothing_of_tokio() {
     let manifests = manifests();
 
