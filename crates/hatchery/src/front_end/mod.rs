@@ -20,6 +20,7 @@ mod descriptors;
 mod ending;
 mod handing;
 mod idle;
+mod last_starts;
 mod lease;
 mod listener;
 mod notifying;
@@ -70,6 +71,7 @@ use self::commanding::ControlSocket;
 use self::complaints::{Complaint, Complaints};
 use self::crew::CrewMember;
 use self::descriptors::Room;
+use self::last_starts::LastStarts;
 use self::notifying::Notifying;
 use self::oom::OomWatch;
 use self::poison::Poison;
@@ -187,6 +189,7 @@ struct FrontEnd {
     exchange: Exchange,
     control_socket: ControlSocket,
     reload: Reload,
+    last_starts: LastStarts,
     upgrade: Upgrade,
     notifying: Notifying,
     strangers: Strangers,
@@ -277,6 +280,7 @@ impl FrontEnd {
             exchange: launch.exchange,
             control_socket: control,
             reload: Reload::default(),
+            last_starts: LastStarts::default(),
             upgrade,
             notifying: Notifying::begin(),
             strangers: Strangers::watch(launch.signals)
@@ -361,6 +365,7 @@ impl FrontEnd {
         }
         self.pause.expire(now);
         self.room.expire(now);
+        self.last_starts.expire(now);
         self.expire_workers(now);
         self.expire_ages(now);
         self.expire_waiting(now);
@@ -416,6 +421,7 @@ impl FrontEnd {
             self.complaints.due(),
             self.next_silence(),
             self.notifying.due,
+            self.last_starts.due(),
             waiting,
             drain,
             vacancy,
