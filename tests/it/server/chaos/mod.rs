@@ -7,7 +7,7 @@ mod record;
 mod trouble;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use fastrand::Rng;
@@ -36,6 +36,9 @@ const WORKERS: usize = 2;
 
 /// How long anything may outlive a main process that was killed.
 const PROMISE: Duration = Duration::from_secs(1);
+
+/// How long nothing may have changed in a server that is at rest.
+const STILL: Duration = Duration::from_millis(300);
 
 /// How long the server may take to come to rest after all that.
 const REST: Duration = Duration::from_secs(20);
@@ -105,7 +108,22 @@ impl Chaos {
         }
     }
 
+    /// Looks what the server has once that no longer changes: it closes what it was asked over.
     fn belongings(&self, main: &Process) -> (Belongings, u64) {
+        let mut seen = self.look(main);
+        let mut since = Instant::now();
+        eventually(Deadline::usual(), "nothing changes", || {
+            let now = self.look(main);
+            if now.0 != seen.0 {
+                since = Instant::now();
+            }
+            seen = now;
+            since.elapsed() > STILL
+        });
+        seen
+    }
+
+    fn look(&self, main: &Process) -> (Belongings, u64) {
         let tree = main.tree();
         let is_fork_server = |it: &&Process| it.stat().is_some_and(|it| it.name == "hatchery-fork");
         let fork_server = tree.iter().find(is_fork_server);
