@@ -108,6 +108,18 @@ impl Chaos {
         }
     }
 
+    /// Has all workers be of the fork server that there is now, which knows its own only.
+    fn renew(&self, trouble: &Trouble) -> Process {
+        self.rest(trouble);
+        let old: Vec<i32> = self.server.workers().iter().map(Process::pid).collect();
+        trouble.ask(r#""do":"recycle""#);
+        eventually(Deadline::usual(), "all workers are others", || {
+            let workers = self.server.workers();
+            workers.iter().all(|worker| !old.contains(&worker.pid()))
+        });
+        self.rest(trouble)
+    }
+
     /// Looks what the server has once that no longer changes: it closes what it was asked over.
     fn belongings(&self, main: &Process) -> (Belongings, u64) {
         let mut seen = self.look(main);
@@ -241,7 +253,7 @@ fn of_all_that_happens_at_random_every_connection_has_one_end_known_on_both_side
 
     let told = chaos.have_guests(&mut random, || trouble.make(length));
 
-    trouble.note_commanded();
+    trouble.read_log();
     let (sums, mut faults) = chaos.compare(&told, &trouble.deeds);
     faults.extend(chaos.faults_of_log(&trouble));
     let killed = trouble.deeds.killed.len();
@@ -255,7 +267,7 @@ fn of_all_that_happens_at_random_every_connection_has_one_end_known_on_both_side
         "{} lost, {in_hand} in hand",
         sums.lost
     );
-    let main = chaos.rest(&trouble);
+    let main = chaos.renew(&trouble);
     let (after, memory_after) = chaos.belongings(&main);
     assert_eq!(after, before, "{}", context());
     let grown = memory_after.saturating_sub(memory_before);
@@ -279,7 +291,7 @@ fn nothing_is_left_a_second_after_main_was_killed_whatever_was_going_on() {
             chaos.wait_for_nothing(Deadline::after(PROMISE));
         });
 
-        trouble.note_commanded();
+        trouble.read_log();
         let (sums, faults) = chaos.compare(&told, &trouble.deeds);
         let history = trouble.history.join("\n");
         assert!(faults.is_empty(), "{}\n{history}", faults.join("\n"));

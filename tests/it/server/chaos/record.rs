@@ -18,8 +18,8 @@ struct Note {
 pub(super) struct Deeds {
     /// The processes that were killed.
     pub(super) killed: HashSet<i32>,
-    /// Those of them that died while the main process had no descriptor left.
-    pub(super) killed_in_need: HashSet<i32>,
+    /// The clients whose connections the server says that it has lost for want of a descriptor.
+    pub(super) lost_in_need: HashSet<Ipv4Addr>,
     /// Whether the main process was, and everything with it.
     pub(super) main_is_killed: bool,
 }
@@ -33,10 +33,9 @@ pub(super) struct Sums {
     pub(super) abandoned: usize,
     /// Lost with the worker that had it in hand.
     pub(super) lost: usize,
-    /// Lost on its way from or to a worker that died when the main process had no descriptor left.
+    /// Parked by a worker that died when the main process had no descriptor left to take it with.
     ///
-    /// This is a known gap: the front end has to let go of its copies then, and cannot take what
-    /// such a worker had parked.
+    /// This is a known gap, and each of them is in the log.
     pub(super) lost_in_need: usize,
 }
 
@@ -101,7 +100,7 @@ fn judge(told: &Told, notes: &[Note], deeds: &Deeds, sums: &mut Sums) -> Result<
             sums.abandoned += 1;
             Ok(())
         }
-        End::Lost => judge_loss(notes, deeds, sums),
+        End::Lost => judge_loss(&told.address, notes, deeds, sums),
         End::Refused if deeds.main_is_killed => Ok(()),
         End::Refused => Err("the client was refused"),
         End::Silent => Err("the client waits in vain"),
@@ -110,7 +109,12 @@ fn judge(told: &Told, notes: &[Note], deeds: &Deeds, sums: &mut Sums) -> Result<
 }
 
 /// Checks that the worker was killed that had a connection in hand when it was lost.
-fn judge_loss(notes: &[Note], deeds: &Deeds, sums: &mut Sums) -> Result<(), &'static str> {
+fn judge_loss(
+    address: &Ipv4Addr,
+    notes: &[Note],
+    deeds: &Deeds,
+    sums: &mut Sums,
+) -> Result<(), &'static str> {
     let last = notes.last();
     let in_hand = last.filter(|it| ["started", "got", "said", "parks"].contains(&&*it.what));
     let was_killed = in_hand.is_some_and(|it| deeds.killed.contains(&it.worker));
@@ -118,8 +122,7 @@ fn judge_loss(notes: &[Note], deeds: &Deeds, sums: &mut Sums) -> Result<(), &'st
         sums.lost += 1;
         return Ok(());
     }
-    let is_between = last.is_none_or(|it| it.what == "parked");
-    if is_between && !deeds.killed_in_need.is_empty() {
+    if deeds.lost_in_need.contains(address) {
         sums.lost_in_need += 1;
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! All that is done to a server at random.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddrV4;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
@@ -107,7 +108,7 @@ impl<'a> Trouble<'a> {
         let Some(process) = self.choose(name) else {
             return;
         };
-        self.note_killed(process.pid());
+        self.deeds.killed.insert(process.pid());
         self.tell(&format!("{signal:?} {name} {}", process.pid()));
         // The first SIGSEGV only ends Rust's own handler, which looks for a stack that is too deep.
         eventually(Deadline::usual(), "it dies", || {
@@ -118,24 +119,24 @@ impl<'a> Trouble<'a> {
         });
     }
 
-    /// Notes who was killed by command before the server told the process id.
-    pub(super) fn note_commanded(&mut self) {
+    /// Notes what only the log tells: who was killed by command before the server told the process
+    /// id, and which connections were lost for want of a descriptor.
+    pub(super) fn read_log(&mut self) {
         let errors = self.server.errors();
-        let commanded = errors
-            .lines()
-            .filter(|it| it.contains("through the control"));
-        let pids =
-            commanded.filter_map(|line| line.split(' ').find_map(|it| it.strip_prefix("pid=")));
-        self.deeds
-            .killed
-            .extend(pids.filter_map(|pid| pid.parse::<i32>().ok()));
-    }
-
-    fn note_killed(&mut self, pid: i32) {
-        self.deeds.killed.insert(pid);
-        if self.is_in_need {
-            self.deeds.killed_in_need.insert(pid);
-        }
+        let found = |words: &str, name: &str| -> Vec<String> {
+            let lines = errors.lines().filter(|line| line.contains(words));
+            let values =
+                lines.filter_map(|line| line.split(' ').find_map(|it| it.strip_prefix(name)));
+            values.map(str::to_owned).collect()
+        };
+        let killed = found("through the control", "pid=");
+        let killed = killed.iter().filter_map(|pid| pid.parse::<i32>().ok());
+        self.deeds.killed.extend(killed);
+        let lost = found("a parked connection is lost", "peer=");
+        let lost = lost
+            .iter()
+            .filter_map(|peer| peer.parse::<SocketAddrV4>().ok());
+        self.deeds.lost_in_need.extend(lost.map(|peer| *peer.ip()));
     }
 
     fn stop(&mut self, name: &str) {
@@ -172,7 +173,7 @@ impl<'a> Trouble<'a> {
             return;
         };
         if let (Some(pid), "kill") = (pid_of(worker), what) {
-            self.note_killed(pid);
+            self.deeds.killed.insert(pid);
         }
         let (seat, generation) = (&worker["worker"], &worker["generation"]);
         self.command(&format!(
