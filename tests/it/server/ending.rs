@@ -215,3 +215,46 @@ fn a_socket_file_goes_with_its_server() {
 
     assert!(!path.exists());
 }
+
+#[test]
+fn a_server_that_ends_and_can_start_nobody_for_who_is_left_gives_up_at_the_fifth_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let order = folder.path().join("order");
+    let mut setup = server("talk hook", "workers.count=1");
+    let mut server = Server::start(setup.env("FIXTURE_ORDER", &order));
+    let worker = server.worker(0);
+    worker.signal(Signal::STOP);
+    let mut client = server.client();
+    client.say("here");
+    server.process().signal(Signal::TERM);
+    wait_until_closed(&server);
+    std::fs::write(&order, "fail the disk is gone").unwrap();
+
+    worker.signal(Signal::KILL);
+
+    assert!(matches!(client.hear(), Heard::End | Heard::Reset));
+    server.wait();
+    let errors = server.errors();
+    let last = errors
+        .lines()
+        .rfind(|line| line.contains("no worker for them"));
+    let last = last.unwrap_or_else(|| panic!("{errors}"));
+    assert!(last.contains("the disk is gone"), "{last}");
+}
+
+#[test]
+fn a_server_that_ends_starts_another_worker_for_who_is_left() {
+    let mut server = Server::new("talk", "workers.count=1");
+    let worker = server.worker(0);
+    worker.signal(Signal::STOP);
+    let mut client = server.client();
+    client.say("here");
+    server.process().signal(Signal::TERM);
+    wait_until_closed(&server);
+
+    worker.signal(Signal::KILL);
+
+    assert_eq!(client.line(), "HERE");
+    client.close();
+    assert_eq!(server.wait().code(), Some(0), "{}", server.errors());
+}

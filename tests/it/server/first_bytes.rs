@@ -7,10 +7,10 @@ use super::client::Heard;
 use crate::support::{Deadline, eventually};
 
 /// More than all workers together could have.
-const SILENT: usize = 200;
+const SILENT: usize = 1_000;
 
 #[test]
-fn clients_that_send_nothing_occupy_no_worker() {
+fn a_thousand_clients_that_send_nothing_occupy_no_worker() {
     let settings = "server.wait_for_data=true workers.count=1 workers.max_concurrency=2";
     let mut server = Server::new("talk", settings);
     let before = server.worker(0).descriptors().len();

@@ -4,6 +4,7 @@ mod access_log;
 mod admin;
 mod blocking;
 mod breaker;
+mod chaos;
 mod client;
 mod command;
 mod container;

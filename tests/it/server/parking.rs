@@ -520,6 +520,34 @@ fn what_is_parked_while_there_is_no_descriptor_left_waits_and_is_not_lost() {
 }
 
 #[test]
+fn what_is_parked_after_the_limit_of_descriptors_was_lowered_is_not_lost() {
+    let parking = Parking::new("async", "");
+    let mut clients = parking.regulars(20);
+    parking.wait_until_parked(20);
+    let workers = parking.server.workers();
+    workers.iter().for_each(|it| it.signal(Signal::STOP));
+    clients.iter().for_each(|client| client.say("and on"));
+    eventually(Deadline::usual(), "all are leased", || {
+        parking.status("parked") == 0
+    });
+
+    parking.server.process().limit_files(5);
+    workers.iter().for_each(|it| it.signal(Signal::CONT));
+    for client in &mut clients {
+        assert_eq!(hear(client).number, 2);
+    }
+    let sleep = |it: &Process| it.stat().is_some_and(|stat| stat.state == 'S');
+    eventually(Deadline::usual(), "they have parked all", || {
+        workers.iter().all(sleep)
+    });
+    parking.server.process().limit_files(u64::MAX);
+
+    for client in &mut clients {
+        goes_on(client, 3);
+    }
+}
+
+#[test]
 fn parked_connections_outlive_upgrades_of_the_program_under_load() {
     for body in ["async", "blocking"] {
         let settings = "server.wait_for_data=true server.first_byte_timeout=0s";

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, pidfd_open,
+    pidfd_send_signal, prlimit, waitid,
 };
 
 use super::Deadline;
@@ -134,6 +135,19 @@ impl Process {
                 Some((number, fs::read_link(path).ok()?))
             })
             .collect()
+    }
+
+    /// Sets how many files it may have open, or as many as it may allow itself; if it is there.
+    pub(crate) fn limit_files(&self, count: u64) {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", self.pid()));
+        let limits = limits.unwrap_or_default();
+        let line = limits.lines().find(|it| it.starts_with("Max open files"));
+        let hard = line.and_then(|line| line.split_ascii_whitespace().nth(4)?.parse().ok());
+        let limit = Rlimit {
+            current: Some(count.min(hard.unwrap_or(count))),
+            maximum: hard,
+        };
+        let _gone = prlimit(Some(self.pid), Resource::Nofile, limit);
     }
 
     /// Reads its signal sets.

@@ -61,6 +61,8 @@ pub(crate) struct CrewMember {
     pub(crate) complaint: Option<String>,
     /// Whether the server killed it.
     pub(crate) is_killed: bool,
+    /// Whether it was killed before anybody needed it.
+    pub(crate) is_unneeded: bool,
     /// Whether somebody wished its end, through the control.
     pub(crate) is_wished_away: bool,
     /// When it must be ready, if it is not yet.
@@ -135,6 +137,7 @@ impl CrewMember {
             process: Process::Asked,
             complaint: None,
             is_killed: false,
+            is_unneeded: false,
             is_wished_away: false,
             ready_by: None,
             ends_by: None,

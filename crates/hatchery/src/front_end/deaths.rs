@@ -187,6 +187,11 @@ impl Gone {
         self.status().is_some_and(|status| status.code().is_some())
     }
 
+    /// Whether there was no worker, or it ended or crashed.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self, Self::NotStarted(_)) || self.is_own_doing()
+    }
+
     /// Whether the worker ended or crashed, rather than being told or made to end by others.
     pub(super) fn is_own_doing(&self) -> bool {
         let from_outside = [Signal::KILL, Signal::TERM].map(Signal::as_raw);

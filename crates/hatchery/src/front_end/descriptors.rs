@@ -16,8 +16,6 @@ use crate::watch::LOOK;
 /// How full the table may be.
 #[derive(Debug)]
 pub(super) struct Room {
-    /// The first number that no descriptor can have.
-    limit: u64,
     /// The highest number that a connection ever had: the kernel gives the lowest that is free.
     highest: RawFd,
     /// When to look again, if there was none.
@@ -27,7 +25,6 @@ pub(super) struct Room {
 impl Room {
     pub(super) fn new() -> Self {
         Self {
-            limit: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
             highest: 0,
             retry: None,
         }
@@ -61,7 +58,9 @@ impl Room {
     /// Returns the error of `fcntl(2)`: `EMFILE` if there is none.
     pub(super) fn check(&self, any: impl AsFd) -> io::Result<()> {
         let highest = u64::try_from(self.highest).unwrap_or(0);
-        if highest < self.limit / 2 {
+        // It may have been changed from outside, with `prlimit`.
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        if highest < limit / 2 {
             return Ok(());
         }
         Ok(fcntl_dupfd_cloexec(any, 0).map(drop)?)

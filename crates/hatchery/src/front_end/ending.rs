@@ -6,7 +6,7 @@ use super::crew::{Farewell, SendRefusal};
 use super::roster::{Seat, Stage};
 use super::{FrontEnd, Phase, SEND_RETRY};
 use crate::control::{ControlError, ServerEvent};
-use crate::error::{Error, with_causes};
+use crate::error::Error;
 use crate::signals::Urgency;
 use crate::systemd::News;
 
@@ -60,14 +60,14 @@ impl FrontEnd {
             return;
         }
         if !self.queue.is_empty() {
-            self.find_a_worker_for_the_last();
+            self.find_a_worker_for_the_last(now);
             return;
         }
         for seat in (0..self.crew.len()).map(Seat) {
             match self.roster.stage(seat) {
                 Some(Stage::Ready) => self.drain(seat),
                 // It has nothing to finish.
-                Some(Stage::Starting) => self.kill(seat),
+                Some(Stage::Starting) => self.kill_unneeded(seat),
                 Some(Stage::Draining) | None => {}
             }
         }
@@ -93,24 +93,6 @@ impl FrontEnd {
             member.break_off();
         }
         true
-    }
-
-    /// Starts a worker for connections that came back when all others had been told to drain.
-    fn find_a_worker_for_the_last(&mut self) {
-        let stages = (0..self.crew.len()).map(|seat| self.roster.stage(Seat(seat)));
-        let mut useful =
-            stages.filter(|stage| matches!(stage, Some(Stage::Starting | Stage::Ready)));
-        if useful.next().is_some() {
-            return;
-        }
-        if let Err(error) = self.hire(0, self.staff.epoch()) {
-            let error = with_causes(&error);
-            tracing::error!(
-                error,
-                "connections are closed, for there is no worker for them"
-            );
-            while self.queue.pop().is_some() {}
-        }
     }
 
     /// Gives a worker nothing more, and lets it end.
@@ -171,7 +153,8 @@ impl FrontEnd {
         let is_empty = self.crew.iter().all(Option::is_none);
         match self.phase {
             Phase::Serving => false,
-            Phase::Draining(_) => is_empty && self.upgrade.is_delivered(),
+            // While connections wait, there will be a worker for them.
+            Phase::Draining(_) => is_empty && self.queue.is_empty() && self.upgrade.is_delivered(),
             Phase::Ending => is_empty,
         }
     }

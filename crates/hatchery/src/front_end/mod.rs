@@ -20,6 +20,7 @@ mod descriptors;
 mod ending;
 mod handing;
 mod idle;
+mod last_starts;
 mod lease;
 mod listener;
 mod notifying;
@@ -70,6 +71,7 @@ use self::commanding::ControlSocket;
 use self::complaints::{Complaint, Complaints};
 use self::crew::CrewMember;
 use self::descriptors::Room;
+use self::last_starts::LastStarts;
 use self::notifying::Notifying;
 use self::oom::OomWatch;
 use self::poison::Poison;
@@ -189,6 +191,7 @@ struct FrontEnd {
     control_socket: ControlSocket,
     admin: AdminSocket,
     reload: Reload,
+    last_starts: LastStarts,
     upgrade: Upgrade,
     notifying: Notifying,
     strangers: Strangers,
@@ -282,6 +285,7 @@ impl FrontEnd {
             control_socket: control,
             admin,
             reload: Reload::default(),
+            last_starts: LastStarts::default(),
             upgrade,
             notifying: Notifying::begin(),
             strangers: Strangers::watch(launch.signals)
@@ -366,6 +370,7 @@ impl FrontEnd {
         }
         self.pause.expire(now);
         self.room.expire(now);
+        self.last_starts.expire(now);
         self.expire_workers(now);
         self.expire_ages(now);
         self.expire_waiting(now);
@@ -421,6 +426,7 @@ impl FrontEnd {
             self.complaints.due(),
             self.next_silence(),
             self.notifying.due,
+            self.last_starts.due(),
             waiting,
             drain,
             vacancy,

@@ -37,11 +37,19 @@ impl FrontEnd {
             match step {
                 Step::Start { post, epoch } => self.fill(post, epoch, now),
                 Step::Drain(seat) => self.drain(seat),
-                Step::Kill(seat) => self.kill(seat),
+                Step::Kill(seat) => self.kill_unneeded(seat),
                 Step::Renewed(_) => self.complete_reload(now),
                 Step::Tell(news) => self.tell_of_breaker(news),
             }
         }
+    }
+
+    /// Kills a worker that was starting, and is of no use any more.
+    pub(super) fn kill_unneeded(&mut self, seat: Seat) {
+        if let Some(member) = self.member(seat) {
+            member.is_unneeded = true;
+        }
+        self.kill(seat);
     }
 
     /// Starts a worker for a post; if that cannot be, it is tried again later.
@@ -202,7 +210,8 @@ impl FrontEnd {
             .partition(|(accepted, was_taken)| *was_taken && was_read(accepted));
         let in_hand = in_hand + u32::try_from(touched.len()).unwrap_or(u32::MAX);
         let is_done = stage == Some(Stage::Draining) && how.is_success();
-        let was_unneeded = stage == Some(Stage::Starting) && self.phase != Phase::Serving;
+        let was_unneeded =
+            member.is_unneeded || (stage == Some(Stage::Starting) && self.phase != Phase::Serving);
         let was_idle = self.phase == Phase::Ending && in_hand == 0;
         let is_meant = is_done || was_unneeded || was_idle;
         let traces = std::mem::take(&mut member.traces);
@@ -228,10 +237,11 @@ impl FrontEnd {
             false => End::Usual,
         };
         let failure = self.staff.gone(worker.seat, end, now);
+        let reason = || member.complaint.unwrap_or_else(|| how.to_string());
         if self.phase == Phase::Serving {
-            self.take_failure(failure, now, || {
-                member.complaint.unwrap_or_else(|| how.to_string())
-            });
+            self.take_failure(failure, now, reason);
+        } else if how.has_failed() && served == 0 && !is_done {
+            self.last_start_failed(&reason(), now);
         }
     }
 
@@ -324,6 +334,7 @@ impl FrontEnd {
     /// Notes that a worker can be used.
     pub(super) fn became_ready(&mut self, seat: Seat, room: u32, now: Duration) {
         self.staff.ready(seat);
+        self.last_starts.ready();
         let serving = self.staff.epoch();
         let Some(member) = self.member(seat) else {
             return;
