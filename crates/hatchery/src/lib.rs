@@ -10,6 +10,15 @@
 //! and [`pipe()`] carries typed messages, with descriptors in them, from one to another. A [`Pool`] has
 //! functions run by workers that are there already. Who knows Python's `multiprocessing` begins at
 //! [`guide::coming_from_multiprocessing`].
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `axum` | `Worker::listener`: an app of axum runs in the workers, with its own graceful shutdown |
+//! | `tower` | a `tower` service of a pool |
 #![forbid(unsafe_code)]
 
 mod config;
@@ -85,3 +94,5 @@ pub use worker::{
     BlockingConnection, Connection, ConnectionGuard, ConnectionInfo, Incoming, ParkError,
     ParkFailure, Worker, retire_worker,
 };
+#[cfg(feature = "axum")]
+pub use worker::{Informed, WithConnectInfo, WorkerListener};

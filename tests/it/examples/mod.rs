@@ -8,6 +8,7 @@ mod processes;
 mod queues;
 mod servers;
 mod sharing;
+mod web;
 
 use std::env::current_exe;
 

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
@@ -29,7 +29,7 @@ const ORPHANED: u8 = 0;
 #[derive(Clone, Debug)]
 pub struct Worker {
     context: &'static Context,
-    receiver: Arc<Receiver>,
+    pub(super) receiver: Arc<Receiver>,
 }
 
 impl Worker {
@@ -84,11 +84,14 @@ impl Worker {
 
     /// Resolves when this worker is to finish what it has and end.
     ///
+    /// Where a listener accepts, it resolves once that has accepted everything there was.
+    ///
     /// # Cancel safety
     ///
     /// Cancel-safe.
-    pub async fn draining(&self) {
-        self.receiver.drained().await;
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
+        let receiver = Arc::clone(&self.receiver);
+        async move { receiver.drained().await }
     }
 
     /// Resolves once none of this worker's connections is left.
@@ -144,6 +147,17 @@ struct State {
     acceptor: Option<Acceptor>,
     /// Who waits for connections, in case somebody else reads one from the channel.
     waiting: Option<Waker>,
+    /// Whether whoever accepts stops at the drain, however much is left.
+    has_listener: bool,
+    /// Whether everything there was has been given, and nothing more will be.
+    is_exhausted: bool,
+}
+
+impl State {
+    /// Whether those who wait for the drain are to be told.
+    fn has_drained(&self) -> bool {
+        self.is_draining && (self.is_exhausted || !self.has_listener)
+    }
 }
 
 /// The channel as the runtime watches it.
@@ -213,6 +227,8 @@ impl Receiver {
             if last.is_none() {
                 // Closed, the listeners take no more clients that nobody would serve.
                 state.acceptor = None;
+                state.is_exhausted = true;
+                self.drain.notify_waiters();
             }
             return Poll::Ready(last);
         }
@@ -237,7 +253,7 @@ impl Receiver {
             let told = self.drain.notified();
             tokio::pin!(told);
             told.as_mut().enable();
-            if self.lock().is_draining {
+            if self.lock().has_drained() {
                 return;
             }
             tokio::select! {
@@ -271,6 +287,7 @@ impl Receiver {
             Ok(Batch::Drain) => {
                 let mut state = self.lock();
                 state.is_draining = true;
+                self.context.note_drain();
                 self.drain.notify_waiters();
                 self.wake(state);
                 Taken::Something
@@ -282,6 +299,13 @@ impl Receiver {
                 hatchery_os::exit_now(ORPHANED)
             }
         }
+    }
+
+    /// Holds the drain back until whoever accepts has accepted everything, or lets it go again.
+    #[cfg(feature = "axum")]
+    pub(super) fn set_listener(&self, listens: bool) {
+        self.lock().has_listener = listens;
+        self.drain.notify_waiters();
     }
 
     fn wake(&self, mut state: MutexGuard<'_, State>) {

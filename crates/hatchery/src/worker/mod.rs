@@ -9,6 +9,8 @@ mod connection;
 mod context;
 mod direct;
 mod incoming;
+#[cfg(feature = "axum")]
+mod listener;
 mod parking;
 mod start;
 mod stream;
@@ -23,6 +25,8 @@ pub use self::blocking::BlockingConnection;
 pub use self::connection::{Connection, ConnectionGuard, ConnectionInfo};
 pub use self::context::retire_worker;
 pub use self::incoming::{Incoming, Worker};
+#[cfg(feature = "axum")]
+pub use self::listener::{Informed, WithConnectInfo, WorkerListener};
 pub use self::parking::{ParkError, ParkFailure};
 
 pub(crate) use self::start::{WorkerStart, start_hook, state_installer};

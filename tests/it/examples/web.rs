@@ -1,0 +1,292 @@
+//! The examples that speak HTTP, asked by curl and by hand.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::example;
+use crate::support::{Deadline, Fixture, Process, eventually};
+
+/// How long a client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many workers the examples have.
+const WORKERS: usize = 4;
+
+#[test]
+fn axum_app_answers_all_requests_of_a_client_in_one_worker() {
+    let app = App::start("axum_app");
+
+    let said = app.curl(&["-w", "%{num_connects}\n", "/", "/"]);
+
+    let lines: Vec<&str> = said.lines().collect();
+    let [first, "1", second, "0"] = lines[..] else {
+        panic!("{said}");
+    };
+    assert_eq!(first, second);
+    assert!(first.starts_with("Hello 127.0.0.1:"), "{first}");
+    app.end();
+}
+
+#[test]
+fn axum_app_speaks_http_2_on_the_same_port() {
+    let app = App::start("axum_app");
+
+    let options = ["-w", "%{http_version}\n", "-d", "grün", "/upper"];
+    let old = app.curl(&options);
+    let new = app.curl(&[&["--http2-prior-knowledge"], &options[..]].concat());
+
+    assert_eq!((old.as_str(), new.as_str()), ("GRÜN1.1\n", "GRÜN2\n"));
+    app.end();
+}
+
+#[test]
+fn axum_app_goes_on_after_a_crash() {
+    let app = App::start("axum_app");
+    let before = app.workers();
+
+    let answer = app.try_curl(&["/crash"]);
+
+    assert_eq!(answer, Err(52), "curl: empty reply from server");
+    eventually(Deadline::usual(), "there is another worker", || {
+        let now = app.workers();
+        now.len() == WORKERS && now.iter().any(|pid| !before.contains(pid))
+    });
+    assert!(app.curl(&["/"]).starts_with("Hello "));
+    app.end();
+}
+
+#[test]
+fn axum_app_finishes_a_request_while_it_reloads_and_closes_its_connection_then() {
+    let app = App::start("axum_app");
+    let mut client = app.connect();
+    let old = process_in(&client.ask("/").unwrap().body);
+    client.send("/slow/300").unwrap();
+
+    app.server.process().signal(Signal::HUP);
+    let answer = client.answer().unwrap();
+
+    assert_eq!(process_in(&answer.body), old);
+    assert!(answer.closes, "there is a successor to go to");
+    assert_eq!(client.0.read(&mut [0]).unwrap(), 0);
+    app.end();
+}
+
+#[test]
+fn axum_app_reloads_without_losing_connections_that_have_sent_nothing() {
+    let app = App::start("axum_app");
+    let old = app.workers();
+    let sockets = || old.iter().map(|&pid| sockets_of(pid)).sum::<usize>();
+    let before = sockets();
+    let mut silent: Vec<Client> = (0..2 * WORKERS).map(|_| app.connect()).collect();
+    eventually(Deadline::usual(), "workers have them", || {
+        sockets() >= before + silent.len()
+    });
+
+    app.reload();
+    let answers = silent.iter_mut().map(|client| client.ask("/").unwrap());
+
+    assert!(
+        answers
+            .into_iter()
+            .all(|it| !old.contains(&process_in(&it.body)))
+    );
+    app.end();
+}
+
+#[test]
+fn axum_app_loses_no_request_to_reloads() {
+    let app = App::start("axum_app");
+    let is_over = AtomicBool::new(false);
+    let ask_on = || {
+        let mut asked = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            app.connect()
+                .ask("/slow/2")
+                .expect("every request is answered");
+            asked += 1;
+        }
+        asked
+    };
+
+    let asked: Vec<u32> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(ask_on)).collect();
+        for _ in 0..3 {
+            app.reload();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        let counts = clients.into_iter().map(|client| client.join().unwrap());
+        counts.collect()
+    });
+
+    assert!(asked.iter().all(|&count| count > 0), "{asked:?}");
+    app.end();
+}
+
+#[test]
+fn axum_app_answers_what_a_killed_worker_had_not_read() {
+    let app = App::start("axum_app");
+    let stuck = Process::find(app.workers()[0]).unwrap();
+    stuck.signal(Signal::STOP);
+    let (answers, answered) = mpsc::channel();
+    thread::scope(|scope| {
+        for mut client in (0..2 * WORKERS).map(|_| app.connect()) {
+            let answers = answers.clone();
+            scope.spawn(move || answers.send(client.ask("/").unwrap()));
+        }
+        let next = || answered.recv_timeout(PATIENCE).expect("it is answered");
+        // Connections go round: two of them have come to the worker that does nothing.
+        let mut said: Vec<Answer> = (2..2 * WORKERS).map(|_| next()).collect();
+
+        stuck.kill();
+        said.extend([next(), next()]);
+
+        let killed = |answer: &Answer| process_in(&answer.body) == stuck.pid();
+        assert!(!said.iter().any(killed));
+    });
+    app.end();
+}
+
+/// An example that serves HTTP.
+struct App {
+    server: Fixture,
+    address: String,
+}
+
+impl App {
+    #[track_caller]
+    fn start(name: &str) -> Self {
+        let mut server = example(name).args("127.0.0.1:0").start();
+        let address = server.line_of("listening on");
+        Self { server, address }
+    }
+
+    /// Ends the server, as Ctrl-C does.
+    #[track_caller]
+    fn end(mut self) {
+        self.server.process().signal(Signal::INT);
+        let code = self.server.wait().code();
+        assert_eq!(code, Some(0), "{}", self.server.errors());
+    }
+
+    /// Has curl ask for paths, and returns what it printed.
+    #[track_caller]
+    fn curl(&self, arguments: &[&str]) -> String {
+        let said = self.try_curl(arguments);
+        said.unwrap_or_else(|code| panic!("curl: {code}\n{}", self.server.errors()))
+    }
+
+    /// As [`curl`](Self::curl); an error is what curl exited with.
+    fn try_curl(&self, arguments: &[&str]) -> Result<String, i32> {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--max-time", "5"]);
+        for argument in arguments {
+            match argument.strip_prefix('/') {
+                Some(path) => curl.arg(format!("http://{}/{path}", self.address)),
+                None => curl.arg(argument),
+            };
+        }
+        let output = curl.output().expect("curl is installed");
+        match output.status.code() {
+            Some(0) => Ok(String::from_utf8(output.stdout).expect("it is text")),
+            code => Err(code.expect("curl exits")),
+        }
+    }
+
+    fn connect(&self) -> Client {
+        let stream = TcpStream::connect(&self.address).expect("the server listens");
+        let limited = stream.set_read_timeout(Some(PATIENCE));
+        limited.expect("the time is not zero");
+        Client(BufReader::new(stream))
+    }
+
+    fn workers(&self) -> Vec<i32> {
+        let workers = self.server.fork_server().children();
+        let living = workers.iter().filter(|worker| worker.is_alive());
+        living.map(Process::pid).collect()
+    }
+
+    /// Has all workers replaced, and waits until the old ones are gone.
+    #[track_caller]
+    fn reload(&self) {
+        let old = self.workers();
+        self.server.process().signal(Signal::HUP);
+        eventually(Deadline::usual(), "the old workers are gone", || {
+            let now = self.workers();
+            now.len() == WORKERS && !now.iter().any(|pid| old.contains(pid))
+        });
+    }
+}
+
+/// A client that reuses its connection.
+struct Client(BufReader<TcpStream>);
+
+/// What a client was answered.
+struct Answer {
+    body: String,
+    /// Whether the server will close the connection.
+    closes: bool,
+}
+
+impl Client {
+    fn ask(&mut self, path: &str) -> io::Result<Answer> {
+        self.send(path)?;
+        self.answer()
+    }
+
+    fn send(&mut self, path: &str) -> io::Result<()> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: example\r\n\r\n");
+        self.0.get_mut().write_all(request.as_bytes())
+    }
+
+    fn answer(&mut self) -> io::Result<Answer> {
+        let status = self.line()?;
+        assert!(status.starts_with("http/1.1 200 "), "{status}");
+        let (mut len, mut closes) = (0, false);
+        loop {
+            let header = self.line()?;
+            match header.split_once(": ") {
+                None => break,
+                Some(("content-length", text)) => len = text.parse().expect("it is a number"),
+                Some(("connection", text)) => closes = text == "close",
+                Some(_) => {}
+            }
+        }
+        let mut body = vec![0; len];
+        self.0.read_exact(&mut body)?;
+        let body = String::from_utf8(body).expect("it is text");
+        Ok(Answer { body, closes })
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        match self.0.read_line(&mut line)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(line.trim_end().to_lowercase()),
+        }
+    }
+}
+
+/// The process that an answer names.
+#[track_caller]
+fn process_in(body: &str) -> i32 {
+    let (_, rest) = body.split_once("process ").expect("it names one");
+    let digits = rest.split(|it: char| !it.is_ascii_digit()).next();
+    let process = digits.and_then(|digits| digits.parse().ok());
+    process.unwrap_or_else(|| panic!("no process in {body}"))
+}
+
+/// How many sockets a process has.
+fn sockets_of(pid: i32) -> usize {
+    let descriptors = Process::find(pid).map(|it| it.descriptors());
+    let descriptors = descriptors.unwrap_or_default().into_values();
+    descriptors
+        .filter(|path| path.to_string_lossy().starts_with("socket:"))
+        .count()
+}
