@@ -18,6 +18,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `axum` | `Worker::listener`: an app of axum runs in the workers, with its own graceful shutdown |
+//! | `hyper` | `HttpServer`: HTTP/1.1 and HTTP/2 with a service of hyper or tower |
 //! | `tower` | a `tower` service of a pool |
 #![forbid(unsafe_code)]
 
@@ -90,6 +91,8 @@ pub use queue::{
 pub use runtime::{Outcome, init, init_with, run_blocking_main, run_main};
 pub use server::{FromSocket, Ready, Server, ServerBuilder, SocketKind};
 pub use shared_buffer::SharedBuffer;
+#[cfg(feature = "hyper")]
+pub use worker::HttpServer;
 pub use worker::{
     BlockingConnection, Connection, ConnectionGuard, ConnectionInfo, Incoming, ParkError,
     ParkFailure, Worker, retire_worker,

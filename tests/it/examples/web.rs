@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -80,24 +80,7 @@ fn axum_app_finishes_a_request_while_it_reloads_and_closes_its_connection_then()
 
 #[test]
 fn axum_app_reloads_without_losing_connections_that_have_sent_nothing() {
-    let app = App::start("axum_app");
-    let old = app.workers();
-    let sockets = || old.iter().map(|&pid| sockets_of(pid)).sum::<usize>();
-    let before = sockets();
-    let mut silent: Vec<Client> = (0..2 * WORKERS).map(|_| app.connect()).collect();
-    eventually(Deadline::usual(), "workers have them", || {
-        sockets() >= before + silent.len()
-    });
-
-    app.reload();
-    let answers = silent.iter_mut().map(|client| client.ask("/").unwrap());
-
-    assert!(
-        answers
-            .into_iter()
-            .all(|it| !old.contains(&process_in(&it.body)))
-    );
-    app.end();
+    lose_no_silent_client(&App::start("axum_app"));
 }
 
 #[test]
@@ -153,6 +136,45 @@ fn axum_app_answers_what_a_killed_worker_had_not_read() {
     app.end();
 }
 
+#[test]
+fn hyper_h2_answers_each_client_in_its_version() {
+    let app = App::start("hyper_h2");
+
+    let old = app.curl(&["/"]);
+    let new = app.curl(&["--http2-prior-knowledge", "/"]);
+
+    assert!(old.starts_with("HTTP/1.1 from 127.0.0.1:"), "{old}");
+    assert!(new.starts_with("HTTP/2.0 from 127.0.0.1:"), "{new}");
+    app.end();
+}
+
+#[test]
+fn hyper_h2_answers_what_is_in_hand_when_it_ends_and_says_that_this_is_the_end() {
+    let app = App::start("hyper_h2");
+    let mut old = app.connect();
+    process_in(&old.ask("/").unwrap().body);
+    old.send("/slow").unwrap();
+    let new = app.curl_command(&["-v", "--http2-prior-knowledge", "/slow"]);
+    let mut new = start(new);
+    // It has sent its request; from then on it is told of the server's end.
+    let said = read_until(&mut new, "GET /slow");
+
+    app.server.process().signal(Signal::INT);
+    let answer = old.answer().unwrap();
+    let rest = read_until(&mut new, "GOAWAY");
+
+    assert!(answer.closes);
+    assert_eq!(old.0.read(&mut [0]).unwrap(), 0);
+    assert!(rest.is_some(), "{said:?}");
+    assert_eq!(new.wait().unwrap().code(), Some(0), "it is answered");
+    app.wait();
+}
+
+#[test]
+fn hyper_h2_reloads_without_losing_connections_that_have_sent_nothing() {
+    lose_no_silent_client(&App::start("hyper_h2"));
+}
+
 /// An example that serves HTTP.
 struct App {
     server: Fixture,
@@ -169,8 +191,14 @@ impl App {
 
     /// Ends the server, as Ctrl-C does.
     #[track_caller]
-    fn end(mut self) {
+    fn end(self) {
         self.server.process().signal(Signal::INT);
+        self.wait();
+    }
+
+    /// Waits for the good end of a server that was told to end.
+    #[track_caller]
+    fn wait(mut self) {
         let code = self.server.wait().code();
         assert_eq!(code, Some(0), "{}", self.server.errors());
     }
@@ -184,6 +212,17 @@ impl App {
 
     /// As [`curl`](Self::curl); an error is what curl exited with.
     fn try_curl(&self, arguments: &[&str]) -> Result<String, i32> {
+        let output = self
+            .curl_command(arguments)
+            .output()
+            .expect("curl is installed");
+        match output.status.code() {
+            Some(0) => Ok(String::from_utf8(output.stdout).expect("it is text")),
+            code => Err(code.expect("curl exits")),
+        }
+    }
+
+    fn curl_command(&self, arguments: &[&str]) -> Command {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--max-time", "5"]);
         for argument in arguments {
@@ -192,11 +231,7 @@ impl App {
                 None => curl.arg(argument),
             };
         }
-        let output = curl.output().expect("curl is installed");
-        match output.status.code() {
-            Some(0) => Ok(String::from_utf8(output.stdout).expect("it is text")),
-            code => Err(code.expect("curl exits")),
-        }
+        curl
     }
 
     fn connect(&self) -> Client {
@@ -269,6 +304,48 @@ impl Client {
         match self.0.read_line(&mut line)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(line.trim_end().to_lowercase()),
+        }
+    }
+}
+
+/// Reloads while workers have connections that have sent nothing, and then asks on each.
+#[track_caller]
+fn lose_no_silent_client(app: &App) {
+    let old = app.workers();
+    let sockets = || old.iter().map(|&pid| sockets_of(pid)).sum::<usize>();
+    let before = sockets();
+    let mut silent: Vec<Client> = (0..2 * WORKERS).map(|_| app.connect()).collect();
+    eventually(Deadline::usual(), "workers have them", || {
+        sockets() >= before + silent.len()
+    });
+
+    app.reload();
+    let mut answers = silent.iter_mut().map(|client| client.ask("/").expect("it is answered"));
+
+    assert!(answers.all(|it| !old.contains(&process_in(&it.body))));
+}
+
+/// Starts a program whose standard error is read.
+fn start(mut command: Command) -> Child {
+    let command = command.stderr(Stdio::piped()).stdout(Stdio::null());
+    command.spawn().expect("it is installed")
+}
+
+/// Reads standard error up to a line that has `words` in it; `None` if it ends without.
+fn read_until(child: &mut Child, words: &str) -> Option<String> {
+    let errors = child.stderr.as_mut().expect("it is a pipe");
+    let mut line = Vec::new();
+    loop {
+        let mut byte = [0];
+        if errors.read(&mut byte).ok()? == 0 {
+            return None;
+        }
+        line.extend(byte);
+        if byte == *b"\n" {
+            let text = String::from_utf8_lossy(&std::mem::take(&mut line)).into_owned();
+            if text.contains(words) {
+                return Some(text);
+            }
         }
     }
 }

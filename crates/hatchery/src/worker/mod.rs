@@ -8,6 +8,8 @@ mod blocking;
 mod connection;
 mod context;
 mod direct;
+#[cfg(feature = "hyper")]
+mod http;
 mod incoming;
 #[cfg(feature = "axum")]
 mod listener;
@@ -24,6 +26,8 @@ use hatchery_process::Start;
 pub use self::blocking::BlockingConnection;
 pub use self::connection::{Connection, ConnectionGuard, ConnectionInfo};
 pub use self::context::retire_worker;
+#[cfg(feature = "hyper")]
+pub use self::http::HttpServer;
 pub use self::incoming::{Incoming, Worker};
 #[cfg(feature = "axum")]
 pub use self::listener::{Informed, WithConnectInfo, WorkerListener};
