@@ -19,6 +19,7 @@
 //! |---|---|
 //! | `axum` | `Worker::listener`: an app of axum runs in the workers, with its own graceful shutdown |
 //! | `hyper` | `HttpServer`: HTTP/1.1 and HTTP/2 with a service of hyper or tower |
+//! | `tls` | `Tls`: TLS that ends in the workers, with certificates by name and sessions that any worker resumes |
 //! | `tower` | a `tower` service of a pool |
 #![forbid(unsafe_code)]
 
@@ -38,6 +39,8 @@ mod server;
 mod shared_buffer;
 mod signals;
 pub mod task;
+#[cfg(feature = "tls")]
+mod tls;
 mod watch;
 mod worker;
 
@@ -91,8 +94,12 @@ pub use queue::{
 pub use runtime::{Outcome, init, init_with, run_blocking_main, run_main};
 pub use server::{FromSocket, Ready, Server, ServerBuilder, SocketKind};
 pub use shared_buffer::SharedBuffer;
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError};
 #[cfg(feature = "hyper")]
 pub use worker::HttpServer;
+#[cfg(all(feature = "axum", feature = "tls"))]
+pub use worker::TlsListener;
 pub use worker::{
     BlockingConnection, Connection, ConnectionGuard, ConnectionInfo, Incoming, ParkError,
     ParkFailure, Worker, retire_worker,

@@ -3,11 +3,13 @@
 //! `cargo test --workspace` builds them. Where tests are chosen by name or package, cargo does
 //! not: then it takes `cargo build -p hatchery-examples --examples` first.
 
+mod app;
 mod pools;
 mod processes;
 mod queues;
 mod servers;
 mod sharing;
+mod tls;
 mod web;
 
 use std::env::current_exe;

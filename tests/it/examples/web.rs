@@ -1,23 +1,16 @@
 //! The examples that speak HTTP, asked by curl and by hand.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::example;
-use crate::support::{Deadline, Fixture, Process, eventually};
-
-/// How long a client waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How many workers the examples have.
-const WORKERS: usize = 4;
+use super::app::{Answer, App, Client, PATIENCE, WORKERS, process_in};
+use super::tls::CertificateFiles;
+use crate::support::{Deadline, Process, eventually};
 
 #[test]
 fn axum_app_answers_all_requests_of_a_client_in_one_worker() {
@@ -171,141 +164,20 @@ fn hyper_h2_answers_what_is_in_hand_when_it_ends_and_says_that_this_is_the_end()
 }
 
 #[test]
+fn hyper_h2_speaks_tls_where_it_has_a_certificate() {
+    let files = CertificateFiles::new("hyper");
+    let app = App::start_with("hyper_h2", &files.arguments(), "https");
+
+    let [old, new] = ["--http1.1", "--http2"].map(|version| app.curl(&[version, "/"]));
+
+    assert!(old.starts_with("HTTP/1.1 from 127.0.0.1:"), "{old}");
+    assert!(new.starts_with("HTTP/2.0 from 127.0.0.1:"), "{new}");
+    app.end();
+}
+
+#[test]
 fn hyper_h2_reloads_without_losing_connections_that_have_sent_nothing() {
     lose_no_silent_client(&App::start("hyper_h2"));
-}
-
-/// An example that serves HTTP.
-struct App {
-    server: Fixture,
-    address: String,
-}
-
-impl App {
-    #[track_caller]
-    fn start(name: &str) -> Self {
-        let mut server = example(name).args("127.0.0.1:0").start();
-        let address = server.line_of("listening on");
-        Self { server, address }
-    }
-
-    /// Ends the server, as Ctrl-C does.
-    #[track_caller]
-    fn end(self) {
-        self.server.process().signal(Signal::INT);
-        self.wait();
-    }
-
-    /// Waits for the good end of a server that was told to end.
-    #[track_caller]
-    fn wait(mut self) {
-        let code = self.server.wait().code();
-        assert_eq!(code, Some(0), "{}", self.server.errors());
-    }
-
-    /// Has curl ask for paths, and returns what it printed.
-    #[track_caller]
-    fn curl(&self, arguments: &[&str]) -> String {
-        let said = self.try_curl(arguments);
-        said.unwrap_or_else(|code| panic!("curl: {code}\n{}", self.server.errors()))
-    }
-
-    /// As [`curl`](Self::curl); an error is what curl exited with.
-    fn try_curl(&self, arguments: &[&str]) -> Result<String, i32> {
-        let output = self
-            .curl_command(arguments)
-            .output()
-            .expect("curl is installed");
-        match output.status.code() {
-            Some(0) => Ok(String::from_utf8(output.stdout).expect("it is text")),
-            code => Err(code.expect("curl exits")),
-        }
-    }
-
-    fn curl_command(&self, arguments: &[&str]) -> Command {
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--max-time", "5"]);
-        for argument in arguments {
-            match argument.strip_prefix('/') {
-                Some(path) => curl.arg(format!("http://{}/{path}", self.address)),
-                None => curl.arg(argument),
-            };
-        }
-        curl
-    }
-
-    fn connect(&self) -> Client {
-        let stream = TcpStream::connect(&self.address).expect("the server listens");
-        let limited = stream.set_read_timeout(Some(PATIENCE));
-        limited.expect("the time is not zero");
-        Client(BufReader::new(stream))
-    }
-
-    fn workers(&self) -> Vec<i32> {
-        let workers = self.server.fork_server().children();
-        let living = workers.iter().filter(|worker| worker.is_alive());
-        living.map(Process::pid).collect()
-    }
-
-    /// Has all workers replaced, and waits until the old ones are gone.
-    #[track_caller]
-    fn reload(&self) {
-        let old = self.workers();
-        self.server.process().signal(Signal::HUP);
-        eventually(Deadline::usual(), "the old workers are gone", || {
-            let now = self.workers();
-            now.len() == WORKERS && !now.iter().any(|pid| old.contains(pid))
-        });
-    }
-}
-
-/// A client that reuses its connection.
-struct Client(BufReader<TcpStream>);
-
-/// What a client was answered.
-struct Answer {
-    body: String,
-    /// Whether the server will close the connection.
-    closes: bool,
-}
-
-impl Client {
-    fn ask(&mut self, path: &str) -> io::Result<Answer> {
-        self.send(path)?;
-        self.answer()
-    }
-
-    fn send(&mut self, path: &str) -> io::Result<()> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: example\r\n\r\n");
-        self.0.get_mut().write_all(request.as_bytes())
-    }
-
-    fn answer(&mut self) -> io::Result<Answer> {
-        let status = self.line()?;
-        assert!(status.starts_with("http/1.1 200 "), "{status}");
-        let (mut len, mut closes) = (0, false);
-        loop {
-            let header = self.line()?;
-            match header.split_once(": ") {
-                None => break,
-                Some(("content-length", text)) => len = text.parse().expect("it is a number"),
-                Some(("connection", text)) => closes = text == "close",
-                Some(_) => {}
-            }
-        }
-        let mut body = vec![0; len];
-        self.0.read_exact(&mut body)?;
-        let body = String::from_utf8(body).expect("it is text");
-        Ok(Answer { body, closes })
-    }
-
-    fn line(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        match self.0.read_line(&mut line)? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(line.trim_end().to_lowercase()),
-        }
-    }
 }
 
 /// Reloads while workers have connections that have sent nothing, and then asks on each.
@@ -320,7 +192,9 @@ fn lose_no_silent_client(app: &App) {
     });
 
     app.reload();
-    let mut answers = silent.iter_mut().map(|client| client.ask("/").expect("it is answered"));
+    let mut answers = silent
+        .iter_mut()
+        .map(|client| client.ask("/").expect("it is answered"));
 
     assert!(answers.all(|it| !old.contains(&process_in(&it.body))));
 }
@@ -348,15 +222,6 @@ fn read_until(child: &mut Child, words: &str) -> Option<String> {
             }
         }
     }
-}
-
-/// The process that an answer names.
-#[track_caller]
-fn process_in(body: &str) -> i32 {
-    let (_, rest) = body.split_once("process ").expect("it names one");
-    let digits = rest.split(|it: char| !it.is_ascii_digit()).next();
-    let process = digits.and_then(|digits| digits.parse().ok());
-    process.unwrap_or_else(|| panic!("no process in {body}"))
 }
 
 /// How many sockets a process has.

@@ -270,6 +270,12 @@ impl Connection {
 }
 
 impl Connection {
+    /// Whether nothing was read or written, so that it can go to another worker.
+    #[cfg(all(feature = "tls", any(feature = "axum", feature = "hyper")))]
+    pub(super) fn is_unused(&self) -> bool {
+        self.guard.is_unused()
+    }
+
     /// Gives the connection back, as it came, if it is to go on elsewhere; false if it is over.
     fn try_go_on_elsewhere(&mut self) -> bool {
         let is_lost = !self.goes_on_elsewhere || !self.guard.context.is_draining();

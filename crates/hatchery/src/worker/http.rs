@@ -13,6 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use super::connection::{Connection, ConnectionInfo};
+#[cfg(feature = "tls")]
+use super::handshake::shake_hands;
 use super::incoming::Worker;
 use crate::error::HandlerError;
 
@@ -49,10 +51,12 @@ use crate::error::HandlerError;
 ///
 /// A service of tower, such as an axum `Router` or the `Routes` of tonic, becomes one of hyper by
 /// `hyper_util::service::TowerToHyperService::new(app.clone())`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HttpServer {
     worker: Worker,
     protocol: auto::Builder<TokioExecutor>,
+    #[cfg(feature = "tls")]
+    tls: Option<tokio_rustls::TlsAcceptor>,
 }
 
 impl HttpServer {
@@ -65,7 +69,20 @@ impl HttpServer {
         Self {
             worker: worker.clone(),
             protocol,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
+    }
+
+    /// Serves clients that speak TLS. See [`Tls`](crate::Tls).
+    ///
+    /// # Default
+    ///
+    /// They speak plain HTTP.
+    #[cfg(feature = "tls")]
+    pub fn tls(&mut self, acceptor: tokio_rustls::TlsAcceptor) -> &mut Self {
+        self.tls = Some(acceptor);
+        self
     }
 
     /// Changes what hyper can be told of the protocol: time limits, sizes, how many streams.
@@ -107,11 +124,20 @@ impl HttpServer {
                 service: make(info),
                 protocol: self.protocol.clone(),
                 draining: draining.clone(),
+                #[cfg(feature = "tls")]
+                tls: self.tls.clone(),
             };
             tokio::spawn(serve_connection(exchange, connection.go_on_elsewhere()));
         }
         drain.send_replace(true);
         self.worker.finished().await;
+    }
+}
+
+impl std::fmt::Debug for HttpServer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = formatter.debug_struct("HttpServer");
+        shown.field("worker", &self.worker).finish_non_exhaustive()
     }
 }
 
@@ -121,6 +147,8 @@ struct Exchange<S> {
     service: S,
     protocol: auto::Builder<TokioExecutor>,
     draining: watch::Receiver<bool>,
+    #[cfg(feature = "tls")]
+    tls: Option<tokio_rustls::TlsAcceptor>,
 }
 
 async fn serve_connection<S, B>(exchange: Exchange<S>, connection: Connection)
@@ -133,7 +161,19 @@ where
     B::Error: Into<HandlerError>,
 {
     let info = exchange.info;
-    if let Err(error) = speak(exchange, connection).await {
+    #[cfg(feature = "tls")]
+    if let Some(acceptor) = exchange.tls.clone() {
+        let shaken = shake_hands(acceptor, connection, exchange.draining.clone()).await;
+        if let Some((stream, _)) = shaken {
+            note_failure(info, speak(exchange, stream).await);
+        }
+        return;
+    }
+    note_failure(info, speak(exchange, connection).await);
+}
+
+fn note_failure(info: ConnectionInfo, outcome: Result<(), HandlerError>) {
+    if let Err(error) = outcome {
         // A client that leaves in the middle is no event.
         tracing::debug!(connection = info.id(), peer = %info.peer(), error, "HTTP failed");
     }

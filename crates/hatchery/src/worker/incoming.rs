@@ -147,16 +147,14 @@ struct State {
     acceptor: Option<Acceptor>,
     /// Who waits for connections, in case somebody else reads one from the channel.
     waiting: Option<Waker>,
-    /// Whether whoever accepts stops at the drain, however much is left.
-    has_listener: bool,
-    /// Whether everything there was has been given, and nothing more will be.
-    is_exhausted: bool,
+    /// Whether the drain is kept from those who wait for it, until all is accepted.
+    is_held: bool,
 }
 
 impl State {
     /// Whether those who wait for the drain are to be told.
     fn has_drained(&self) -> bool {
-        self.is_draining && (self.is_exhausted || !self.has_listener)
+        self.is_draining && !self.is_held
     }
 }
 
@@ -227,8 +225,6 @@ impl Receiver {
             if last.is_none() {
                 // Closed, the listeners take no more clients that nobody would serve.
                 state.acceptor = None;
-                state.is_exhausted = true;
-                self.drain.notify_waiters();
             }
             return Poll::Ready(last);
         }
@@ -301,10 +297,10 @@ impl Receiver {
         }
     }
 
-    /// Holds the drain back until whoever accepts has accepted everything, or lets it go again.
+    /// Keeps the drain from those who wait for it, or lets it go.
     #[cfg(feature = "axum")]
-    pub(super) fn set_listener(&self, listens: bool) {
-        self.lock().has_listener = listens;
+    pub(super) fn hold_drain(&self, holds: bool) {
+        self.lock().is_held = holds;
         self.drain.notify_waiters();
     }
 

@@ -53,32 +53,37 @@ impl Worker {
 #[derive(Debug)]
 pub struct WorkerListener {
     incoming: Incoming,
-    _hold: DrainHold,
+    hold: DrainHold,
 }
 
 impl WorkerListener {
     fn new(worker: &Worker) -> Self {
         Self {
-            _hold: DrainHold::new(Arc::clone(&worker.receiver)),
+            hold: DrainHold::new(worker),
             incoming: worker.incoming(),
         }
     }
 }
 
-/// Holds the drain back until all is accepted; dropped, it lets it go.
+/// Keeps whoever waits for the drain waiting until it is released or dropped.
 #[derive(Debug)]
-struct DrainHold(Arc<Receiver>);
+pub(super) struct DrainHold(Arc<Receiver>);
 
 impl DrainHold {
-    fn new(receiver: Arc<Receiver>) -> Self {
-        receiver.set_listener(true);
-        Self(receiver)
+    pub(super) fn new(worker: &Worker) -> Self {
+        worker.receiver.hold_drain(true);
+        Self(Arc::clone(&worker.receiver))
+    }
+
+    /// Lets the drain go: all is accepted.
+    pub(super) fn release(&self) {
+        self.0.hold_drain(false);
     }
 }
 
 impl Drop for DrainHold {
     fn drop(&mut self) {
-        self.0.set_listener(false);
+        self.release();
     }
 }
 
@@ -88,6 +93,7 @@ impl serve::Listener for WorkerListener {
 
     async fn accept(&mut self) -> (Connection, ConnectionInfo) {
         let Some(connection) = self.incoming.accept().await else {
+            self.hold.release();
             // The graceful shutdown ends this wait.
             return pending().await;
         };

@@ -8,6 +8,8 @@ mod blocking;
 mod connection;
 mod context;
 mod direct;
+#[cfg(all(feature = "tls", any(feature = "axum", feature = "hyper")))]
+mod handshake;
 #[cfg(feature = "hyper")]
 mod http;
 mod incoming;
@@ -16,6 +18,8 @@ mod listener;
 mod parking;
 mod start;
 mod stream;
+#[cfg(all(feature = "axum", feature = "tls"))]
+mod tls_listener;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,6 +36,9 @@ pub use self::incoming::{Incoming, Worker};
 #[cfg(feature = "axum")]
 pub use self::listener::{Informed, WithConnectInfo, WorkerListener};
 pub use self::parking::{ParkError, ParkFailure};
+
+#[cfg(all(feature = "axum", feature = "tls"))]
+pub use self::tls_listener::TlsListener;
 
 pub(crate) use self::start::{WorkerStart, start_hook, state_installer};
 
