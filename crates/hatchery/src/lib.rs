@@ -102,7 +102,7 @@ pub use worker::HttpServer;
 pub use worker::TlsListener;
 pub use worker::{
     BlockingConnection, Connection, ConnectionGuard, ConnectionInfo, Incoming, ParkError,
-    ParkFailure, Worker, retire_worker,
+    ParkFailure, ProxyHeader, ProxyHeaderError, Worker, retire_worker,
 };
 #[cfg(feature = "axum")]
 pub use worker::{Informed, WithConnectInfo, WorkerListener};

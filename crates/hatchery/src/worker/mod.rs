@@ -16,6 +16,7 @@ mod incoming;
 #[cfg(feature = "axum")]
 mod listener;
 mod parking;
+mod proxy_header;
 mod start;
 mod stream;
 #[cfg(all(feature = "axum", feature = "tls"))]
@@ -36,6 +37,7 @@ pub use self::incoming::{Incoming, Worker};
 #[cfg(feature = "axum")]
 pub use self::listener::{Informed, WithConnectInfo, WorkerListener};
 pub use self::parking::{ParkError, ParkFailure};
+pub use self::proxy_header::{ProxyHeader, ProxyHeaderError};
 
 #[cfg(all(feature = "axum", feature = "tls"))]
 pub use self::tls_listener::TlsListener;
