@@ -16,6 +16,7 @@ mod load;
 mod log;
 mod overload;
 mod parking;
+mod proxied;
 mod recycling;
 mod reloading;
 mod replacement;
