@@ -11,6 +11,18 @@
 //! and [`pipe()`] carries typed messages, with descriptors in them, from one to another. A [`Pool`] has
 //! functions run by workers that are there already. Who knows Python's `multiprocessing` begins at
 //! [`guide::coming_from_multiprocessing`].
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `axum` | `Worker::listener`: an app of axum runs in the workers, with its own graceful shutdown |
+//! | `metrics` | what a program counts through the facade `metrics` is in the server's figures |
+//! | `hyper` | `HttpServer`: HTTP/1.1 and HTTP/2 with a service of hyper or tower |
+//! | `tls` | `Tls`: TLS that ends in the workers, with certificates by name and sessions that any worker resumes |
+//! | `tower` | a `tower` service of a pool |
 #![forbid(unsafe_code)]
 
 mod admin;
@@ -33,6 +45,8 @@ mod shared_buffer;
 mod signals;
 mod systemd;
 pub mod task;
+#[cfg(feature = "tls")]
+mod tls;
 mod upgrade;
 mod watch;
 mod whereabouts;
@@ -91,8 +105,16 @@ pub use server::{
     SocketKind, WorkerName,
 };
 pub use shared_buffer::SharedBuffer;
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError};
 pub use upgrade::UpgradeError;
+#[cfg(feature = "hyper")]
+pub use worker::HttpServer;
+#[cfg(all(feature = "axum", feature = "tls"))]
+pub use worker::TlsListener;
 pub use worker::{
     BlockingConnection, Connection, ConnectionGuard, ConnectionInfo, Incoming, ParkError,
-    ParkFailure, SoftDeadline, Worker, retire_worker,
+    ParkFailure, ProxyHeader, ProxyHeaderError, SoftDeadline, Worker, retire_worker,
 };
+#[cfg(feature = "axum")]
+pub use worker::{Informed, WithConnectInfo, WorkerListener};

@@ -3,6 +3,7 @@
 //! `cargo test --workspace` builds them. Where tests are chosen by name or package, cargo does
 //! not: then it takes `cargo build -p hatchery-examples --examples` first.
 
+mod app;
 mod embedding;
 mod images;
 mod pools;
@@ -11,6 +12,8 @@ mod queues;
 mod redis;
 mod servers;
 mod sharing;
+mod tls;
+mod web;
 mod websocket;
 
 use std::env::current_exe;

@@ -25,6 +25,7 @@ mod log;
 mod overload;
 mod parking;
 mod poison;
+mod proxied;
 mod recycling;
 mod reloading;
 mod replacement;

@@ -186,7 +186,7 @@ fn many_threads_lose_and_repeat_nothing() {
     });
 
     assert_eq!(count.into_inner(), 4 * EACH);
-    assert_eq!(sum.into_inner(), (0..4 * EACH).sum());
+    assert_eq!(sum.into_inner(), (0..4 * EACH).sum::<u64>());
 }
 
 #[test]

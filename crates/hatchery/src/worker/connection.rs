@@ -121,6 +121,8 @@ pub struct Connection {
     info: ConnectionInfo,
     /// What the handler that parked it has left.
     pub(super) state: Option<Vec<u8>>,
+    /// Whether it goes to another worker if it is dropped unused while this one drains.
+    goes_on_elsewhere: bool,
 }
 
 /// Keeps a connection counted among those of its worker, until it is dropped.
@@ -196,7 +198,17 @@ impl Connection {
             guard,
             info,
             state: None,
+            goes_on_elsewhere: false,
         }
+    }
+
+    /// Has the connection go to another worker if it is dropped unused while this one drains.
+    ///
+    /// Servers of HTTP close what has not sent a request yet when they are to end.
+    #[cfg(any(feature = "axum", feature = "hyper"))]
+    pub(super) fn go_on_elsewhere(mut self) -> Self {
+        self.goes_on_elsewhere = true;
+        self
     }
 
     /// The same connection, with what the handler that parked it has left.
@@ -345,6 +357,25 @@ impl Connection {
 }
 
 impl Connection {
+    /// Whether nothing was read or written, so that it can go to another worker.
+    #[cfg(all(feature = "tls", any(feature = "axum", feature = "hyper")))]
+    pub(super) fn is_unused(&self) -> bool {
+        self.guard.is_unused()
+    }
+
+    /// Gives the connection back, as it came, if it is to go on elsewhere; false if it is over.
+    fn try_go_on_elsewhere(&mut self) -> bool {
+        let is_lost = !self.goes_on_elsewhere || !self.guard.context.is_draining();
+        if is_lost || !self.guard.is_unused() {
+            return false;
+        }
+        let (Some(socket), Some(claim)) = (self.stream.socket(), &mut self.guard.claim) else {
+            return false;
+        };
+        let mut state = self.state.take().unwrap_or_default();
+        claim.try_park(socket, &mut state).is_ok()
+    }
+
     /// Notes that a Unix connection is in use, before it is read.
     ///
     /// If a worker dies between a read and its note, the front end asks the kernel what was read.
@@ -396,7 +427,11 @@ impl AsyncWrite for Connection {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _task: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        _task: &mut TaskContext<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.goes_on_elsewhere = false;
         Poll::Ready(shutdown(self.as_fd(), Shutdown::Write).map_err(io::Error::from))
     }
 }
@@ -425,6 +460,9 @@ impl Drop for Connection {
         {
             let guard = ConnectionGuard::new(context, self.guard.claim.take());
             breaking_off::keep(context, socket, guard);
+            return;
+        }
+        if self.try_go_on_elsewhere() {
             return;
         }
         let Some(socket) = self.stream.socket() else {

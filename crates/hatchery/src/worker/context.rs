@@ -94,6 +94,8 @@ pub(crate) struct Context {
     is_awaited: AtomicBool,
     /// Whether it has said that it wishes to be replaced.
     has_retired: AtomicBool,
+    /// Whether it is to finish what it has.
+    is_draining: AtomicBool,
 }
 
 impl Context {
@@ -129,6 +131,7 @@ impl Context {
             acceptor: Mutex::new(None),
             is_awaited: AtomicBool::new(false),
             has_retired: AtomicBool::new(false),
+            is_draining: AtomicBool::new(false),
         }
     }
 
@@ -161,6 +164,15 @@ impl Context {
         let reason = &reason[..reason.floor_char_boundary(COMPLAINT_BYTES_MAX)];
         self.link.tell(&FromWorker::Failed(reason.to_owned()));
         FAILED
+    }
+
+    pub(super) fn note_drain(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this worker is to finish what it has.
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
     }
 
     pub(super) fn connection_began(&self) {

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
@@ -29,7 +29,7 @@ const ORPHANED: u8 = 0;
 #[derive(Clone, Debug)]
 pub struct Worker {
     context: &'static Context,
-    receiver: Arc<Receiver>,
+    pub(super) receiver: Arc<Receiver>,
 }
 
 impl Worker {
@@ -84,11 +84,14 @@ impl Worker {
 
     /// Resolves when this worker is to finish what it has and end.
     ///
+    /// Where a listener accepts, it resolves once that has accepted everything there was.
+    ///
     /// # Cancel safety
     ///
     /// Cancel-safe.
-    pub async fn draining(&self) {
-        self.receiver.drained().await;
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
+        let receiver = Arc::clone(&self.receiver);
+        async move { receiver.drained().await }
     }
 
     /// Resolves once none of this worker's connections is left.
@@ -144,6 +147,15 @@ struct State {
     acceptor: Option<Acceptor>,
     /// Who waits for connections, in case somebody else reads one from the channel.
     waiting: Option<Waker>,
+    /// Whether the drain is kept from those who wait for it, until all is accepted.
+    is_held: bool,
+}
+
+impl State {
+    /// Whether those who wait for the drain are to be told.
+    fn has_drained(&self) -> bool {
+        self.is_draining && !self.is_held
+    }
 }
 
 /// The channel as the runtime watches it.
@@ -242,7 +254,7 @@ impl Receiver {
             let told = self.drain.notified();
             tokio::pin!(told);
             told.as_mut().enable();
-            if self.lock().is_draining {
+            if self.lock().has_drained() {
                 return;
             }
             tokio::select! {
@@ -277,6 +289,7 @@ impl Receiver {
             Ok(Batch::Drain) => {
                 let mut state = self.lock();
                 state.is_draining = true;
+                self.context.note_drain();
                 self.drain.notify_waiters();
                 self.wake(state);
                 Taken::Something
@@ -288,6 +301,13 @@ impl Receiver {
                 hatchery_os::exit_now(ORPHANED)
             }
         }
+    }
+
+    /// Keeps the drain from those who wait for it, or lets it go.
+    #[cfg(feature = "axum")]
+    pub(super) fn hold_drain(&self, holds: bool) {
+        self.lock().is_held = holds;
+        self.drain.notify_waiters();
     }
 
     fn wake(&self, mut state: MutexGuard<'_, State>) {

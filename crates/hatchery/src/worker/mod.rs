@@ -11,11 +11,20 @@ mod clocks;
 mod connection;
 mod context;
 mod direct;
+#[cfg(all(feature = "tls", any(feature = "axum", feature = "hyper")))]
+mod handshake;
+#[cfg(feature = "hyper")]
+mod http;
 mod incoming;
+#[cfg(feature = "axum")]
+mod listener;
 mod parking;
+mod proxy_header;
 mod pulse;
 mod start;
 mod stream;
+#[cfg(all(feature = "axum", feature = "tls"))]
+mod tls_listener;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,8 +36,16 @@ pub use self::blocking::BlockingConnection;
 pub use self::clocks::SoftDeadline;
 pub use self::connection::{Connection, ConnectionGuard, ConnectionInfo};
 pub use self::context::retire_worker;
+#[cfg(feature = "hyper")]
+pub use self::http::HttpServer;
 pub use self::incoming::{Incoming, Worker};
+#[cfg(feature = "axum")]
+pub use self::listener::{Informed, WithConnectInfo, WorkerListener};
 pub use self::parking::{ParkError, ParkFailure};
+pub use self::proxy_header::{ProxyHeader, ProxyHeaderError};
+
+#[cfg(all(feature = "axum", feature = "tls"))]
+pub use self::tls_listener::TlsListener;
 
 pub(crate) use self::clocks::soft_hook;
 pub(crate) use self::start::{WorkerStart, start_hook, state_installer};

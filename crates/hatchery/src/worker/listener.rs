@@ -1,0 +1,199 @@
+//! A worker's connections as a listener of axum.
+//!
+//! axum serves what it accepts, with its own graceful shutdown. Here is only what it accepts from,
+//! and who is at the other end.
+
+use std::convert::Infallible;
+use std::future::{Ready, pending, ready};
+use std::io;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use axum::extract::Request;
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::serve::{self, IncomingStream};
+use hatchery_process::Peer;
+use tower_service::Service;
+
+use super::connection::{Connection, ConnectionInfo};
+use super::incoming::{Incoming, Receiver, Worker};
+
+impl Worker {
+    /// The connections that come to this worker, for `axum::serve`. It is ready from now on.
+    ///
+    /// While there is a listener, [`draining`](Self::draining) resolves once it has accepted all
+    /// that came before. A connection that has sent nothing when axum closes it then goes to another
+    /// worker, so that no request is lost by a reload.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn run() -> hatchery::Result<()> {
+    /// use axum::{Router, routing::get};
+    ///
+    /// hatchery::Server::builder()
+    ///     .bind("127.0.0.1:8080")
+    ///     .run(|worker| async move {
+    ///         let app = Router::new().route("/", get(async || "Hello!\n"));
+    ///         axum::serve(worker.listener(), app)
+    ///             .with_graceful_shutdown(worker.draining())
+    ///             .await?;
+    ///         Ok(())
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn listener(&self) -> WorkerListener {
+        WorkerListener::new(self)
+    }
+}
+
+/// The connections that come to a worker, for `axum::serve`.
+#[derive(Debug)]
+pub struct WorkerListener {
+    incoming: Incoming,
+    hold: DrainHold,
+}
+
+impl WorkerListener {
+    fn new(worker: &Worker) -> Self {
+        Self {
+            hold: DrainHold::new(worker),
+            incoming: worker.incoming(),
+        }
+    }
+}
+
+/// Keeps whoever waits for the drain waiting until it is released or dropped.
+#[derive(Debug)]
+pub(super) struct DrainHold(Arc<Receiver>);
+
+impl DrainHold {
+    pub(super) fn new(worker: &Worker) -> Self {
+        worker.receiver.hold_drain(true);
+        Self(Arc::clone(&worker.receiver))
+    }
+
+    /// Lets the drain go: all is accepted.
+    pub(super) fn release(&self) {
+        self.0.hold_drain(false);
+    }
+}
+
+impl Drop for DrainHold {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl serve::Listener for WorkerListener {
+    type Io = Connection;
+    type Addr = ConnectionInfo;
+
+    async fn accept(&mut self) -> (Connection, ConnectionInfo) {
+        let Some(connection) = self.incoming.accept().await else {
+            self.hold.release();
+            // The graceful shutdown ends this wait.
+            return pending().await;
+        };
+        let info = *connection;
+        (connection.go_on_elsewhere(), info)
+    }
+
+    /// A worker has no address: its connections may have come in by several.
+    fn local_addr(&self) -> io::Result<ConnectionInfo> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Makes `ConnectInfo<ConnectionInfo>` work in handlers.
+impl Connected<IncomingStream<'_, WorkerListener>> for ConnectionInfo {
+    fn connect_info(stream: IncomingStream<'_, WorkerListener>) -> Self {
+        *stream.remote_addr()
+    }
+}
+
+/// An app whose handlers are told who is at the other end.
+///
+/// `ConnectInfo<SocketAddr>` is the address of a TCP client, as under axum alone; of a Unix socket
+/// there is none, and a handler that asks for it fails as it does where nothing is known.
+/// `ConnectInfo<ConnectionInfo>` is always there.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn run(worker: hatchery::Worker) -> hatchery::HandlerResult {
+/// use std::net::SocketAddr;
+///
+/// use axum::extract::ConnectInfo;
+/// use axum::{Router, routing::get};
+/// use hatchery::WithConnectInfo;
+///
+/// async fn who(ConnectInfo(peer): ConnectInfo<SocketAddr>) -> String {
+///     format!("You are {peer}.\n")
+/// }
+///
+/// let app = Router::new().route("/", get(who));
+/// axum::serve(worker.listener(), WithConnectInfo::new(app)).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct WithConnectInfo<S> {
+    app: S,
+}
+
+impl<S> WithConnectInfo<S> {
+    /// Tells the handlers of `app`, which is a `Router` or another service.
+    pub fn new(app: S) -> Self {
+        Self { app }
+    }
+}
+
+impl<L, S> Service<IncomingStream<'_, L>> for WithConnectInfo<S>
+where
+    L: serve::Listener<Addr = ConnectionInfo>,
+    S: Clone,
+{
+    type Response = Informed<S>;
+    type Error = Infallible;
+    type Future = Ready<Result<Informed<S>, Infallible>>;
+
+    fn poll_ready(&mut self, _task: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, stream: IncomingStream<'_, L>) -> Self::Future {
+        ready(Ok(Informed {
+            app: self.app.clone(),
+            info: *stream.remote_addr(),
+        }))
+    }
+}
+
+/// The app of one connection, as [`WithConnectInfo`] makes it.
+#[derive(Clone, Debug)]
+pub struct Informed<S> {
+    app: S,
+    info: ConnectionInfo,
+}
+
+impl<S: Service<Request>> Service<Request> for Informed<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<(), S::Error>> {
+        self.app.poll_ready(task)
+    }
+
+    fn call(&mut self, mut request: Request) -> S::Future {
+        let extensions = request.extensions_mut();
+        extensions.insert(ConnectInfo(self.info));
+        if let Peer::Inet(address) = self.info.peer() {
+            extensions.insert(ConnectInfo(address));
+        }
+        self.app.call(request)
+    }
+}

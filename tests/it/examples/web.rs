@@ -1,0 +1,234 @@
+//! The examples that speak HTTP, asked by curl and by hand.
+
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use rustix::process::Signal;
+
+use super::app::{Answer, App, Client, PATIENCE, WORKERS, process_in};
+use super::tls::CertificateFiles;
+use crate::support::{Deadline, Process, eventually};
+
+#[test]
+fn axum_app_answers_all_requests_of_a_client_in_one_worker() {
+    let app = App::start("axum_app");
+
+    let said = app.curl(&["-w", "%{num_connects}\n", "/", "/"]);
+
+    let lines: Vec<&str> = said.lines().collect();
+    let [first, "1", second, "0"] = lines[..] else {
+        panic!("{said}");
+    };
+    assert_eq!(first, second);
+    assert!(first.starts_with("Hello 127.0.0.1:"), "{first}");
+    app.end();
+}
+
+#[test]
+fn axum_app_speaks_http_2_on_the_same_port() {
+    let app = App::start("axum_app");
+
+    let options = ["-w", "%{http_version}\n", "-d", "grün", "/upper"];
+    let old = app.curl(&options);
+    let new = app.curl(&[&["--http2-prior-knowledge"], &options[..]].concat());
+
+    assert_eq!((old.as_str(), new.as_str()), ("GRÜN1.1\n", "GRÜN2\n"));
+    app.end();
+}
+
+#[test]
+fn axum_app_goes_on_after_a_crash() {
+    let app = App::start("axum_app");
+    let before = app.workers();
+
+    let answer = app.try_curl(&["/crash"]);
+
+    assert_eq!(answer, Err(52), "curl: empty reply from server");
+    eventually(Deadline::usual(), "there is another worker", || {
+        let now = app.workers();
+        now.len() == WORKERS && now.iter().any(|pid| !before.contains(pid))
+    });
+    assert!(app.curl(&["/"]).starts_with("Hello "));
+    app.end();
+}
+
+#[test]
+fn axum_app_finishes_a_request_while_it_reloads_and_closes_its_connection_then() {
+    let app = App::start("axum_app");
+    let mut client = app.connect();
+    let old = process_in(&client.ask("/").unwrap().body);
+    client.send("/slow/300").unwrap();
+
+    app.server.process().signal(Signal::HUP);
+    let answer = client.answer().unwrap();
+
+    assert_eq!(process_in(&answer.body), old);
+    assert!(answer.closes, "there is a successor to go to");
+    assert_eq!(client.0.read(&mut [0]).unwrap(), 0);
+    app.end();
+}
+
+#[test]
+fn axum_app_reloads_without_losing_connections_that_have_sent_nothing() {
+    lose_no_silent_client(&App::start("axum_app"));
+}
+
+#[test]
+fn axum_app_loses_no_request_to_reloads() {
+    let app = App::start("axum_app");
+    let is_over = AtomicBool::new(false);
+    let ask_on = || {
+        let mut asked = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            app.connect()
+                .ask("/slow/2")
+                .expect("every request is answered");
+            asked += 1;
+        }
+        asked
+    };
+
+    let asked: Vec<u32> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(ask_on)).collect();
+        for _ in 0..3 {
+            app.reload();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        let counts = clients.into_iter().map(|client| client.join().unwrap());
+        counts.collect()
+    });
+
+    assert!(asked.iter().all(|&count| count > 0), "{asked:?}");
+    app.end();
+}
+
+#[test]
+fn axum_app_answers_what_a_killed_worker_had_not_read() {
+    let app = App::start("axum_app");
+    let stuck = Process::find(app.workers()[0]).unwrap();
+    stuck.signal(Signal::STOP);
+    let (answers, answered) = mpsc::channel();
+    thread::scope(|scope| {
+        for mut client in (0..2 * WORKERS).map(|_| app.connect()) {
+            let answers = answers.clone();
+            scope.spawn(move || answers.send(client.ask("/").unwrap()));
+        }
+        let next = || answered.recv_timeout(PATIENCE).expect("it is answered");
+        // Connections go round: two of them have come to the worker that does nothing.
+        let mut said: Vec<Answer> = (2..2 * WORKERS).map(|_| next()).collect();
+
+        stuck.kill();
+        said.extend([next(), next()]);
+
+        let killed = |answer: &Answer| process_in(&answer.body) == stuck.pid();
+        assert!(!said.iter().any(killed));
+    });
+    app.end();
+}
+
+#[test]
+fn hyper_h2_answers_each_client_in_its_version() {
+    let app = App::start("hyper_h2");
+
+    let old = app.curl(&["/"]);
+    let new = app.curl(&["--http2-prior-knowledge", "/"]);
+
+    assert!(old.starts_with("HTTP/1.1 from 127.0.0.1:"), "{old}");
+    assert!(new.starts_with("HTTP/2.0 from 127.0.0.1:"), "{new}");
+    app.end();
+}
+
+#[test]
+fn hyper_h2_answers_what_is_in_hand_when_it_ends_and_says_that_this_is_the_end() {
+    let app = App::start("hyper_h2");
+    let mut old = app.connect();
+    process_in(&old.ask("/").unwrap().body);
+    old.send("/slow").unwrap();
+    let new = app.curl_command(&["-v", "--http2-prior-knowledge", "/slow"]);
+    let mut new = start(new);
+    // It has sent its request; from then on it is told of the server's end.
+    let said = read_until(&mut new, "GET /slow");
+
+    app.server.process().signal(Signal::INT);
+    let answer = old.answer().unwrap();
+    let rest = read_until(&mut new, "GOAWAY");
+
+    assert!(answer.closes);
+    assert_eq!(old.0.read(&mut [0]).unwrap(), 0);
+    assert!(rest.is_some(), "{said:?}");
+    assert_eq!(new.wait().unwrap().code(), Some(0), "it is answered");
+    app.wait();
+}
+
+#[test]
+fn hyper_h2_speaks_tls_where_it_has_a_certificate() {
+    let files = CertificateFiles::new("hyper");
+    let app = App::start_with("hyper_h2", &files.arguments(), "https");
+
+    let [old, new] = ["--http1.1", "--http2"].map(|version| app.curl(&[version, "/"]));
+
+    assert!(old.starts_with("HTTP/1.1 from 127.0.0.1:"), "{old}");
+    assert!(new.starts_with("HTTP/2.0 from 127.0.0.1:"), "{new}");
+    app.end();
+}
+
+#[test]
+fn hyper_h2_reloads_without_losing_connections_that_have_sent_nothing() {
+    lose_no_silent_client(&App::start("hyper_h2"));
+}
+
+/// Reloads while workers have connections that have sent nothing, and then asks on each.
+#[track_caller]
+fn lose_no_silent_client(app: &App) {
+    let old = app.workers();
+    let sockets = || old.iter().map(|&pid| sockets_of(pid)).sum::<usize>();
+    let before = sockets();
+    let mut silent: Vec<Client> = (0..2 * WORKERS).map(|_| app.connect()).collect();
+    eventually(Deadline::usual(), "workers have them", || {
+        sockets() >= before + silent.len()
+    });
+
+    app.reload();
+    let mut answers = silent
+        .iter_mut()
+        .map(|client| client.ask("/").expect("it is answered"));
+
+    assert!(answers.all(|it| !old.contains(&process_in(&it.body))));
+}
+
+/// Starts a program whose standard error is read.
+fn start(mut command: Command) -> Child {
+    let command = command.stderr(Stdio::piped()).stdout(Stdio::null());
+    command.spawn().expect("it is installed")
+}
+
+/// Reads standard error up to a line that has `words` in it; `None` if it ends without.
+fn read_until(child: &mut Child, words: &str) -> Option<String> {
+    let errors = child.stderr.as_mut().expect("it is a pipe");
+    let mut line = Vec::new();
+    loop {
+        let mut byte = [0];
+        if errors.read(&mut byte).ok()? == 0 {
+            return None;
+        }
+        line.extend(byte);
+        if byte == *b"\n" {
+            let text = String::from_utf8_lossy(&std::mem::take(&mut line)).into_owned();
+            if text.contains(words) {
+                return Some(text);
+            }
+        }
+    }
+}
+
+/// How many sockets a process has.
+fn sockets_of(pid: i32) -> usize {
+    let descriptors = Process::find(pid).map(|it| it.descriptors());
+    let descriptors = descriptors.unwrap_or_default().into_values();
+    descriptors
+        .filter(|path| path.to_string_lossy().starts_with("socket:"))
+        .count()
+}
