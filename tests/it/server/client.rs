@@ -57,12 +57,15 @@ impl Client {
     /// Connects to a TCP address from this address of the machine.
     #[track_caller]
     pub(super) fn connect_from(source: [u8; 4], address: &str) -> Self {
+        Self::try_connect_from(source, address).expect("the server listens")
+    }
+
+    pub(super) fn try_connect_from(source: [u8; 4], address: &str) -> io::Result<Self> {
         let address: SocketAddr = address.parse().expect("it is a TCP address");
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None);
-        let socket = socket.expect("a socket can be had");
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
         bind(&socket, &SocketAddr::from((source, 0))).expect("127.0.0.0/8 is this machine");
-        connect(&socket, &address).expect("the server listens");
-        Self::over(TcpStream::from(socket)).expect("the time is not zero")
+        connect(&socket, &address)?;
+        Self::over(TcpStream::from(socket))
     }
 
     fn over(stream: TcpStream) -> io::Result<Self> {

@@ -2,6 +2,7 @@
 
 mod blocking;
 mod breaker;
+mod chaos;
 mod client;
 mod command;
 mod container;

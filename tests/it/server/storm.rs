@@ -77,7 +77,7 @@ fn storm(server: &Server, duration: Duration) -> Outcome {
 }
 
 /// Adds up a number that the log has for each worker that died.
-fn sum_of(errors: &str, name: &str) -> usize {
+pub(super) fn sum_of(errors: &str, name: &str) -> usize {
     let values = errors.split_ascii_whitespace();
     let values = values.filter_map(|word| word.strip_prefix(name)?.parse::<usize>().ok());
     values.sum()
