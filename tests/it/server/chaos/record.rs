@@ -20,6 +20,8 @@ pub(super) struct Deeds {
     pub(super) killed: HashSet<i32>,
     /// The clients whose connections the server says that it has lost for want of a descriptor.
     pub(super) lost_in_need: HashSet<Ipv4Addr>,
+    /// Whether the main process was out of descriptors at some time.
+    pub(super) was_in_need: bool,
     /// Whether the main process was, and everything with it.
     pub(super) main_is_killed: bool,
 }
@@ -33,6 +35,10 @@ pub(super) struct Sums {
     pub(super) abandoned: usize,
     /// Lost with the worker that had it in hand.
     pub(super) lost: usize,
+    /// Lost with a worker that had received it, and whose handler had not begun.
+    ///
+    /// The front end gives its own copies of these up when it is out of descriptors.
+    pub(super) given_up: usize,
     /// Parked by a worker that died when the main process had no descriptor left to take it with.
     ///
     /// This is a known gap, and each of them is in the log.
@@ -124,6 +130,11 @@ fn judge_loss(
     }
     if deeds.lost_in_need.contains(address) {
         sums.lost_in_need += 1;
+        return Ok(());
+    }
+    let is_between = last.is_none_or(|it| it.what == "parked");
+    if is_between && deeds.was_in_need {
+        sums.given_up += 1;
         return Ok(());
     }
     Err("it was lost, and nobody had it who was killed")

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::super::Server;
 use super::record::Deeds;
 use super::{pass, pid_of};
-use crate::support::{Deadline, Process, eventually};
+use crate::support::{Deadline, Process, eventually, in_session};
 
 /// The most workers.
 const WORKERS_MAX: u64 = 5;
@@ -28,10 +28,8 @@ pub(super) struct Trouble<'a> {
     socket: PathBuf,
     random: Rng,
     pub(super) deeds: Deeds,
-    /// What has those go on who were stopped.
+    /// What has those go on who were stopped, and gives descriptors back.
     wakers: Vec<JoinHandle<()>>,
-    /// Whether the main process has no descriptor left.
-    is_in_need: bool,
     /// What was done, for when something goes wrong.
     pub(super) history: Vec<String>,
     begun: Instant,
@@ -45,7 +43,6 @@ impl<'a> Trouble<'a> {
             random,
             deeds: Deeds::default(),
             wakers: Vec::new(),
-            is_in_need: false,
             history: Vec::new(),
             begun: Instant::now(),
         }
@@ -59,7 +56,7 @@ impl<'a> Trouble<'a> {
             self.pause();
         }
         for waker in self.wakers.drain(..) {
-            waker.join().expect("it waits and sends a signal");
+            waker.join().expect("it waits and undoes");
         }
     }
 
@@ -83,8 +80,7 @@ impl<'a> Trouble<'a> {
             23..25 => self.command_worker("recycle"),
             25..27 => self.command_worker("drain"),
             27..30 => self.command_worker("kill"),
-            _ if !self.is_in_need => self.take_descriptors(),
-            _ => {}
+            _ => self.take_descriptors(),
         }
     }
 
@@ -181,28 +177,26 @@ impl<'a> Trouble<'a> {
         ));
     }
 
-    /// Leaves main processes no descriptor while something else happens.
+    /// Leaves main processes no descriptor for a moment.
     fn take_descriptors(&mut self) {
-        self.is_in_need = true;
+        self.deeds.was_in_need = true;
         let mains = self.mains();
         for main in &mains {
             let open = main.descriptors().len() as u64;
             main.limit_files(open + self.random.u64(..4));
         }
         self.tell(&format!("no descriptors for {mains:?}"));
-        for _ in 0..self.random.u32(1..4) {
-            self.act();
-            self.pause();
-        }
-        // Whoever was started meanwhile has inherited the limit, and a fork server passes it on.
-        for _ in 0..2 {
-            let everything = self.server.everything();
-            everything
-                .iter()
-                .for_each(|process| process.limit_files(u64::MAX));
-        }
-        self.is_in_need = false;
-        self.tell("descriptors again");
+        let time = Duration::from_millis(self.random.u64(5..200));
+        let session = self.server.process().pid();
+        // A command waits until there is one for its connection.
+        self.wakers.push(thread::spawn(move || {
+            pass(time);
+            // Whoever was started meanwhile has inherited the limit, and a fork server passes it on.
+            for _ in 0..2 {
+                let everything = in_session(session);
+                everything.iter().for_each(|it| it.limit_files(u64::MAX));
+            }
+        }));
     }
 
     /// Kills the main process, and those of programs that still drain.
