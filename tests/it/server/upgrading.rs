@@ -1,6 +1,8 @@
 //! A new program that takes over, while clients come and stay.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::thread;
@@ -186,6 +188,30 @@ fn the_socket_files_are_there_all_the_time_and_go_with_the_last_program() {
     main.signal(Signal::TERM);
     assert!(main.ends_by(Deadline::usual()));
     assert!(!path.exists() && !upgradable.path("ctl").exists());
+}
+
+#[test]
+fn the_admin_listener_stays_where_it_is() {
+    let upgradable = Upgradable::new("admin.bind=127.0.0.1:0");
+    let main = Process::find(upgradable.server.process().pid()).unwrap();
+    let before = upgradable.voice().ask(STATUS)["admin"].clone();
+    let is_ready = || {
+        let mut page = TcpStream::connect(before.as_str().expect("it is shown")).unwrap();
+        let request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        page.write_all(request).unwrap();
+        let mut answer = String::new();
+        page.read_to_string(&mut answer).unwrap();
+        answer.starts_with("HTTP/1.1 200")
+    };
+    assert!(is_ready());
+
+    let main = upgradable.upgrade(&main);
+
+    assert_eq!(upgradable.voice().ask(STATUS)["admin"], before);
+    assert!(is_ready());
+    assert_eq!(upgradable.server.errors(), "");
+    main.signal(Signal::TERM);
+    assert!(main.ends_by(Deadline::usual()));
 }
 
 #[test]

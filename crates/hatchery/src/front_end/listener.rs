@@ -258,7 +258,10 @@ impl Listener {
             ..error
         })?;
         let listener = bound.into_iter().next();
-        Ok(listener.expect("an address that is not shared has one socket"))
+        Ok(Self {
+            configured: Some(address),
+            ..listener.expect("an address that is not shared has one socket")
+        })
     }
 
     /// Whether it was bound for this address.
