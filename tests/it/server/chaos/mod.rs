@@ -253,6 +253,8 @@ fn of_all_that_happens_at_random_every_connection_has_one_end_known_on_both_side
 
     let told = chaos.have_guests(&mut random, || trouble.make(length));
 
+    // The last handlers write down what became of their connections when their clients have gone.
+    chaos.rest(&trouble);
     trouble.read_log();
     let (sums, mut faults) = chaos.compare(&told, &trouble.deeds);
     faults.extend(chaos.faults_of_log(&trouble));
