@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use self::request::{HEAD_BYTES_MAX, Refusal, Request, head_len, is_own_name, parse};
 use crate::control::{Control, ControlError, Phase};
 
-pub(crate) use self::socket::AdminSocket;
+pub(crate) use self::socket::{open_admin, serve_admin};
 
 /// The page, whole.
 const PAGE: &str = include_str!("page.html");

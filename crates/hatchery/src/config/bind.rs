@@ -86,6 +86,11 @@ impl BindAddress {
         }
     }
 
+    /// Whether a socket that was opened for this address serves for `wanted` as well.
+    pub(crate) fn serves_for(&self, wanted: &Self) -> bool {
+        self == wanted || self.is_same_socket(wanted)
+    }
+
     /// Says whether both may own the same descriptor, which depends on what systemd passes.
     pub(super) fn may_share_descriptor(&self, other: &Self) -> bool {
         let kinds = [self, other].map(Self::passed);

@@ -4,11 +4,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::task::AbortHandle;
 
 use super::crew::CrewMember;
 use super::listener::Listener;
 use super::roster::{Seat, Stage};
+use super::served::Served;
 use super::{FrontEnd, Phase};
 use crate::config::WorkerCount;
 use crate::control::Phase as SaidPhase;
@@ -26,54 +26,25 @@ const ORDERS_PER_TURN: usize = 16;
 /// Where an answer goes, if anybody waits for it.
 pub(super) type Asker = oneshot::Sender<Result<Answer, ControlError>>;
 
-/// The socket of `hatchery ctl`, and the task that serves it; both end with this.
-#[derive(Debug, Default)]
-pub(super) struct ControlSocket {
-    listener: Option<Listener>,
-    task: Option<AbortHandle>,
+/// Opens the socket of `hatchery ctl`, if there is to be one.
+pub(super) fn open_control(plan: &Plan, control: Control) -> Result<Served> {
+    let Some(path) = &plan.config.control.socket else {
+        return Ok(Served::default());
+    };
+    let listener = Listener::control(path, plan.origin("control.socket"))?;
+    let mut socket = Served::new(listener);
+    serve_control(&mut socket, control)?;
+    Ok(socket)
 }
 
-impl ControlSocket {
-    /// Opens the socket, if there is to be one.
-    pub(super) fn open(plan: &Plan, control: Control) -> Result<Self> {
-        let Some(path) = &plan.config.control.socket else {
-            return Ok(Self::default());
-        };
-        let listener = Listener::control(path, plan.origin("control.socket"))?;
-        let mut socket = Self::taken_over(listener);
-        socket.serve(control)?;
-        Ok(socket)
+/// Serves the socket of `hatchery ctl` from now on.
+pub(super) fn serve_control(socket: &mut Served, control: Control) -> Result<()> {
+    if let Some(listener) = socket.listener() {
+        let listening = listener.try_clone();
+        let listening = listening.map_err(Error::os("the control socket cannot be duplicated"))?;
+        socket.begin(serve(listening, control));
     }
-
-    /// Has a socket that another program still serves.
-    pub(super) fn taken_over(listener: Listener) -> Self {
-        Self {
-            listener: Some(listener),
-            task: None,
-        }
-    }
-
-    /// Serves it from now on.
-    pub(super) fn serve(&mut self, control: Control) -> Result<()> {
-        if let Some(listener) = &self.listener {
-            let socket = listener.try_clone();
-            let socket = socket.map_err(Error::os("the control socket cannot be duplicated"))?;
-            self.task = Some(tokio::spawn(serve(socket, control)).abort_handle());
-        }
-        Ok(())
-    }
-
-    pub(super) fn listener(&mut self) -> Option<&mut Listener> {
-        self.listener.as_mut()
-    }
-}
-
-impl Drop for ControlSocket {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
+    Ok(())
 }
 
 impl FrontEnd {
@@ -238,7 +209,7 @@ impl FrontEnd {
             uptime_ms: millis(now),
             reloads: self.reloads,
             addresses: self.addresses(),
-            admin: self.admin.address(),
+            admin: self.admin.listener().map(|it| it.address().to_owned()),
             wanted: self.staff.wanted(),
             ready: count(Stage::Ready),
             starting: count(Stage::Starting),

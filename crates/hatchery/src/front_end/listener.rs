@@ -267,7 +267,7 @@ impl Listener {
     /// Whether it was bound for this address.
     pub(crate) fn is_for(&self, address: &BindAddress) -> bool {
         let configured = self.configured.as_ref();
-        configured.is_some_and(|it| it == address || it.is_same_socket(address))
+        configured.is_some_and(|it| it.serves_for(address))
     }
 
     /// Takes over what may change about an address that stays.

@@ -37,6 +37,7 @@ mod roster;
 #[cfg(test)]
 mod roster_tests;
 mod rounds;
+mod served;
 mod staff;
 #[cfg(test)]
 mod staff_tests;
@@ -67,7 +68,6 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Sleep;
 
 use self::child::ChildEvent;
-use self::commanding::ControlSocket;
 use self::complaints::{Complaint, Complaints};
 use self::crew::CrewMember;
 use self::descriptors::Room;
@@ -80,12 +80,12 @@ use self::queue::WaitQueue;
 use self::reloading::Reload;
 pub(crate) use self::restart::{FAILED_STARTS_MAX, Restarts, Verdict};
 use self::roster::{Roster, STALLED_AFTER, Seat};
+pub(crate) use self::served::Served;
 use self::staff::Staff;
 use self::strangers::Strangers;
 use self::suspecting::Held;
 use self::upgrading::{Opened, Upgrade};
 use self::watching::Watch;
-use crate::admin::AdminSocket;
 use crate::config::{Overload, Scheduling};
 use crate::control::{Exchange, ServerEvent};
 use crate::error::{Error, Result, with_causes};
@@ -188,8 +188,8 @@ struct FrontEnd {
     announced: bool,
     on_ready: Option<OnReady>,
     exchange: Exchange,
-    control_socket: ControlSocket,
-    admin: AdminSocket,
+    control_socket: Served,
+    admin: Served,
     reload: Reload,
     last_starts: LastStarts,
     upgrade: Upgrade,

@@ -13,10 +13,11 @@ use rustix::process::{Signal, kill_process};
 use tokio::io::unix::AsyncFd;
 
 use super::bequeathing::{Successor, Testator};
-use super::commanding::{Asker, ControlSocket};
+use super::commanding::{Asker, open_control, serve_control};
 use super::listener::{BindOptions, Listener};
+use super::served::Served;
 use super::{FrontEnd, Phase};
-use crate::admin::AdminSocket;
+use crate::admin::{open_admin, serve_admin};
 use crate::config::{BindAddress, Origin};
 use crate::control::{Answer, Control, ControlError, ServerEvent, Upgraded};
 use crate::error::{BindError, Error, Result, with_causes};
@@ -87,8 +88,8 @@ impl Upgrade {
 /// What a server begins with.
 pub(super) struct Opened {
     pub(super) listeners: Vec<Vec<Listener>>,
-    pub(super) control: ControlSocket,
-    pub(super) admin: AdminSocket,
+    pub(super) control: Served,
+    pub(super) admin: Served,
     pub(super) upgrade: Upgrade,
 }
 
@@ -101,8 +102,8 @@ pub(super) fn open(plan: &Plan, control: Control) -> Result<Opened> {
     let Some(mut legacy) = Legacy::take() else {
         return Ok(Opened {
             listeners: Listener::bind_all(&plan.server.bind, &plan.bind_origins, options)?,
-            admin: AdminSocket::open(plan, control.clone())?,
-            control: ControlSocket::open(plan, control)?,
+            admin: open_admin(plan, control.clone())?,
+            control: open_control(plan, control)?,
             upgrade: Upgrade::default(),
         });
     };
@@ -119,15 +120,15 @@ pub(super) fn open(plan: &Plan, control: Control) -> Result<Opened> {
             listeners.push(take_over(group, (address, origin), options)?);
         }
     }
-    let (admin, unserved_admin) = open_admin(plan, &mut legacy, &control)?;
+    let (admin, unserved_admin) = take_over_admin(plan, &mut legacy, &control)?;
     let path = plan.config.control.socket.as_deref();
     let inherited = path.and_then(|path| Some((path, legacy.take_control(path)?)));
     let (socket, unserved) = match inherited {
         Some((path, socket)) => {
             let listener = Listener::take_over_control(socket, path);
-            (ControlSocket::taken_over(listener), Some(control))
+            (Served::new(listener), Some(control))
         }
-        None => (ControlSocket::open(plan, control)?, None),
+        None => (open_control(plan, control)?, None),
     };
     let os = || Error::os("the program that is taken over from cannot be heard");
     let predecessor = Predecessor {
@@ -151,20 +152,20 @@ pub(super) fn open(plan: &Plan, control: Control) -> Result<Opened> {
 }
 
 /// Takes over the admin listener, or opens one; with what is to serve it later, if it was taken over.
-fn open_admin(
+fn take_over_admin(
     plan: &Plan,
     legacy: &mut Legacy,
     control: &Control,
-) -> Result<(AdminSocket, Option<Control>)> {
+) -> Result<(Served, Option<Control>)> {
     let address = plan.config.admin.bind.as_ref();
     let inherited = address.and_then(|address| Some((address, legacy.take_admin(address)?)));
     let Some((address, mut group)) = inherited else {
-        return Ok((AdminSocket::open(plan, control.clone())?, None));
+        return Ok((open_admin(plan, control.clone())?, None));
     };
     let socket = group.sockets.remove(0);
     let origin = plan.origin("admin.bind");
     let listener = Listener::take_over(socket, (address, &group.address), &origin)?;
-    Ok((AdminSocket::taken_over(listener), Some(control.clone())))
+    Ok((Served::new(listener), Some(control.clone())))
 }
 
 /// Takes over the sockets of one address.
@@ -309,17 +310,11 @@ impl FrontEnd {
         self.notifying.hand_over(number);
         self.give_away(&groups);
         if has_control {
-            if let Some(listener) = self.control_socket.listener() {
-                listener.leave_file();
-            }
             // Whoever connects from now on is heard by the new program.
-            self.control_socket = ControlSocket::default();
+            self.control_socket.leave();
         }
         if has_admin {
-            if let Some(listener) = self.admin.listener() {
-                listener.leave_file();
-            }
-            self.admin = AdminSocket::default();
+            self.admin.leave();
         }
         if self.forget_awaited_reload() {
             // It may have read the configuration too early. It lives, or is a zombie of this process.
@@ -426,19 +421,15 @@ impl FrontEnd {
             }
         }
         if let Some(control) = predecessor.control {
-            if let Some(listener) = self.control_socket.listener() {
-                listener.claim_file();
-            }
-            if let Err(error) = self.control_socket.serve(control) {
+            self.control_socket.claim_file();
+            if let Err(error) = serve_control(&mut self.control_socket, control) {
                 let error = with_causes(&error);
                 tracing::error!(error, "the control socket cannot be served");
             }
         }
         if let Some(control) = predecessor.admin {
-            if let Some(listener) = self.admin.listener() {
-                listener.claim_file();
-            }
-            if let Err(error) = self.admin.serve(control) {
+            self.admin.claim_file();
+            if let Err(error) = serve_admin(&mut self.admin, control) {
                 let error = with_causes(&error);
                 tracing::error!(error, "the admin listener cannot be served");
             }

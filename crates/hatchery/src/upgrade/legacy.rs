@@ -47,7 +47,7 @@ pub(crate) struct Group {
 impl Group {
     fn is_for(&self, address: &BindAddress) -> bool {
         let configured = self.configured.as_ref();
-        configured.is_some_and(|it| it == address || it.is_same_socket(address))
+        configured.is_some_and(|it| it.serves_for(address))
     }
 }
 
