@@ -259,8 +259,13 @@ impl FrontEnd {
 
     /// Counts a connection that was just accepted.
     fn welcome(&mut self, listener: u16, socket: OwnedFd, peer: Peer) -> Accepted {
-        self.connection += 1;
         self.exchange.board.accepted();
+        self.enroll(listener, socket, peer)
+    }
+
+    /// Gives a connection that is new to this program its number.
+    pub(super) fn enroll(&mut self, listener: u16, socket: OwnedFd, peer: Peer) -> Accepted {
+        self.connection += 1;
         self.room.note(&socket);
         Accepted {
             socket,

@@ -262,9 +262,7 @@ impl FrontEnd {
                     let lease = self.roster.finished(Placement { seat, slot }, now)?;
                     let used = member.traces.take(slot);
                     let trace = used.or_else(|| lease.as_ref().map(Trace::of));
-                    if let Some(evidence) = trace.and_then(Trace::evidence) {
-                        self.poison.acquit(evidence);
-                    }
+                    self.poison.acquit_trace(trace);
                 }
             }
         }

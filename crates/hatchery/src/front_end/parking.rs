@@ -171,17 +171,11 @@ impl FrontEnd {
         // Handlers that block need it to; those of the other program may have differed.
         let is_blocking = self.plan.body.is_blocking;
         let _as_it_was = rustix::io::ioctl_fionbio(&socket, !is_blocking);
-        self.connection += 1;
-        self.room.note(&socket);
+        let consumed = hatchery_os::bytes_consumed(&socket).unwrap_or(0);
         let accepted = Accepted {
-            consumed: hatchery_os::bytes_consumed(&socket).unwrap_or(0),
-            socket,
-            id: self.connection,
-            listener: serial.unwrap_or(0),
-            peer: connection.peer,
-            deaths: 0,
-            first: None,
+            consumed,
             state: connection.state,
+            ..self.enroll(serial.unwrap_or(0), socket, connection.peer)
         };
         if accepted.state.is_some() {
             self.roster.keep();

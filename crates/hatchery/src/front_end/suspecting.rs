@@ -12,7 +12,7 @@ use rustix::net::{RecvFlags, recv};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::complaints::Complaint;
-use super::poison::{Evidence, Place};
+use super::poison::{Evidence, Place, Poison};
 use super::roster::Placement;
 use super::{Accepted, FrontEnd};
 use crate::control::ServerEvent;
@@ -94,6 +94,15 @@ impl Held {
     }
 }
 
+impl Poison {
+    /// Takes back what is suspected of a connection that a worker no longer has.
+    pub(super) fn acquit_trace(&mut self, trace: Option<Trace>) {
+        if let Some(evidence) = trace.and_then(Trace::evidence) {
+            self.acquit(evidence);
+        }
+    }
+}
+
 impl FrontEnd {
     /// Whether connections are waited for to say something.
     pub(super) fn holds_any(&self) -> bool {
@@ -152,9 +161,7 @@ impl FrontEnd {
     pub(super) fn acquit(&mut self, placement: Placement) {
         let member = self.member(placement.seat);
         let trace = member.and_then(|member| member.traces.take(placement.slot));
-        if let Some(evidence) = trace.and_then(Trace::evidence) {
-            self.poison.acquit(evidence);
-        }
+        self.poison.acquit_trace(trace);
     }
 
     /// Accuses what a worker that crashed had in hand.

@@ -27,8 +27,5 @@ pub(crate) use self::text::exposition;
 
 /// The time of a clock that all processes share, in nanoseconds.
 pub(crate) fn clock_nanos() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+    u64::try_from(hatchery_process::monotonic().as_nanos()).unwrap_or(u64::MAX)
 }

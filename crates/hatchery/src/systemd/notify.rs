@@ -8,7 +8,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use hatchery_process::monotonic;
 
 /// Where news goes.
 #[derive(Debug)]
@@ -84,10 +84,7 @@ impl Notifier {
 impl News<'_> {
     /// That it reads its configuration from now on.
     pub(crate) fn reloading_now() -> Self {
-        let now = clock_gettime(ClockId::Monotonic);
-        let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-        let nanos = u32::try_from(now.tv_nsec).unwrap_or(0);
-        Self::Reloading(Duration::new(seconds, nanos))
+        Self::Reloading(monotonic())
     }
 }
 

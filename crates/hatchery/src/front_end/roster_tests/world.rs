@@ -230,29 +230,31 @@ impl World {
 
     fn finish(&mut self, seat: usize, which: usize) {
         let now = self.now;
-        let worker = self.worker(seat);
-        let taken = worker.slots(|slot, _| worker.has_taken(slot));
-        let Some(slot) = pick(&taken, which) else {
+        let Some((slot, held)) = self.take_out(seat, which) else {
             return;
         };
+        let lease = self.roster.finished(at(seat, slot), now).unwrap();
+        self.end(lease, held);
+    }
+
+    /// Takes from a worker what it has taken; `None` if it has taken nothing.
+    fn take_out(&mut self, seat: usize, which: usize) -> Option<(u32, Held)> {
+        let now = self.now;
+        let worker = self.worker(seat);
+        let taken = worker.slots(|slot, _| worker.has_taken(slot));
+        let slot = pick(&taken, which)?;
         worker.progress = now;
         worker.capacity = (worker.capacity + 1).min(worker.room);
         let held = worker.held.remove(&slot).unwrap();
-        let lease = self.roster.finished(at(seat, slot), now).unwrap();
-        self.end(lease, held);
+        Some((slot, held))
     }
 
     /// Has a worker give back what it has taken, used or not; its lease ends, and it is kept.
     fn park(&mut self, seat: usize, which: usize) {
         let now = self.now;
-        let worker = self.worker(seat);
-        let taken = worker.slots(|slot, _| worker.has_taken(slot));
-        let Some(slot) = pick(&taken, which) else {
+        let Some((slot, held)) = self.take_out(seat, which) else {
             return;
         };
-        worker.progress = now;
-        worker.capacity = (worker.capacity + 1).min(worker.room);
-        let held = worker.held.remove(&slot).unwrap();
         let lease = self.roster.parked(at(seat, slot), now).unwrap();
         let expected = (held.state == Use::Leased).then_some(held.id);
         assert_eq!(lease.as_ref().map(|lease| lease.id), expected);
