@@ -13,6 +13,7 @@ use axum::extract::Request;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::serve::{self, IncomingStream};
 use hatchery_process::Peer;
+use tokio::task::yield_now;
 use tower_service::Service;
 
 use super::connection::{Connection, ConnectionInfo};
@@ -76,14 +77,18 @@ impl DrainHold {
     }
 
     /// Lets the drain go: all is accepted.
-    pub(super) fn release(&self) {
+    ///
+    /// Before that the tasks of what was accepted last have their turn. A server of HTTP that is told to
+    /// end before it has looked at a connection closes it, with the request that is there.
+    pub(super) async fn release(&self) {
+        yield_now().await;
         self.0.hold_drain(false);
     }
 }
 
 impl Drop for DrainHold {
     fn drop(&mut self) {
-        self.release();
+        self.0.hold_drain(false);
     }
 }
 
@@ -93,7 +98,7 @@ impl serve::Listener for WorkerListener {
 
     async fn accept(&mut self) -> (Connection, ConnectionInfo) {
         let Some(connection) = self.incoming.accept().await else {
-            self.hold.release();
+            self.hold.release().await;
             // The graceful shutdown ends this wait.
             return pending().await;
         };

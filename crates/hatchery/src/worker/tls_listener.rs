@@ -99,7 +99,7 @@ impl serve::Listener for TlsListener {
             return accepted;
         }
         // The graceful shutdown ends this wait.
-        self.hold.release();
+        self.hold.release().await;
         pending().await
     }
 
