@@ -26,3 +26,8 @@ fn a_pool_that_is_made_inside_of_a_runtime_has_workers_outside_of_it() {
 fn a_waiting_task_of_sixteen_bytes_takes_less_than_two_hundred() {
     check("memory");
 }
+
+#[test]
+fn a_task_that_has_begun_does_not_count_as_waiting_again() {
+    check("figures");
+}

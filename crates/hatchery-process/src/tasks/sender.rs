@@ -69,7 +69,7 @@ pub struct RunningTask {
     pub run_time: Duration,
 }
 
-/// What became of a task without a result, by the time its worker was dead.
+/// How far a worker got with a task whose result was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskFate {
     /// The worker never began with it.
@@ -325,9 +325,9 @@ impl TaskSender {
         self.wake();
     }
 
-    /// Says what became of a task whose result the worker owed when it died.
+    /// Says how far a worker got with a task whose result it owes.
     ///
-    /// It is right once the worker is dead and all [results](Self::result) have been taken.
+    /// While the worker lives, it may begin with the task at any moment.
     #[must_use]
     pub fn fate(&self, seq: u64) -> TaskFate {
         match self.desk.slot(seq).state() {

@@ -11,7 +11,7 @@ use super::schedule::Stage;
 pub struct PoolStats {
     /// How many tasks wait, also those that wait in a worker behind another.
     pub queued: usize,
-    /// How many tasks run.
+    /// How many tasks have begun and are not over: they run, or have returned at this very moment.
     pub running: usize,
     /// How many tasks have returned.
     pub done: u64,
@@ -79,9 +79,11 @@ impl State {
             })
             .collect();
         workers.sort_by_key(|worker| worker.index);
-        let running = self.running();
+        // Not what the workers run now: one may have returned since its results were taken in, and
+        // would count as waiting.
+        let running = self.begun();
         PoolStats {
-            queued: self.unfinished().saturating_sub(running),
+            queued: self.unfinished() - running,
             running,
             done: self.counts.done,
             failed: self.counts.failed,

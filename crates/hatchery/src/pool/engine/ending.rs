@@ -4,6 +4,8 @@ use std::future::poll_fn;
 use std::task::Waker;
 use std::time::Instant;
 
+use hatchery_process::TaskFate;
+
 use super::hand::Hand;
 use super::waiting::enlist;
 use super::{Engine, State, Wish, WishOf};
@@ -112,10 +114,15 @@ impl State {
         true
     }
 
-    /// How many tasks run, as the workers say.
-    pub(in crate::pool) fn running(&self) -> usize {
-        let hands = self.hands.iter().flatten();
-        hands.filter(|hand| hand.sender.running().is_some()).count()
+    /// How many of the unfinished tasks have begun, as the workers say.
+    pub(in crate::pool) fn begun(&self) -> usize {
+        let workers = self.schedule.workers();
+        let begun = workers.filter_map(|worker| {
+            let sender = &self.hands.get(worker.index())?.as_ref()?.sender;
+            let has_begun = |seq| sender.fate(seq) == TaskFate::Started;
+            Some(self.schedule.begun(worker, has_begun))
+        });
+        begun.sum()
     }
 
     pub(in crate::pool) fn pid(&self, worker: WorkerId) -> Option<u32> {

@@ -127,6 +127,14 @@ impl<P> Schedule<P> {
         self.seats().map(|(_, seat)| seat.sent.len()).sum()
     }
 
+    /// How many of the tasks that a worker has are such for which `has_begun`.
+    pub(crate) fn begun(&self, worker: WorkerId, has_begun: impl Fn(u64) -> bool) -> usize {
+        // It begins with them in order.
+        self.seat(worker).map_or(0, |seat| {
+            seat.sent.partition_point(|&(seq, _)| has_begun(seq))
+        })
+    }
+
     #[cfg(test)]
     /// How many tasks are kept, also those that are over.
     pub(crate) fn kept(&self) -> usize {
