@@ -79,11 +79,7 @@ impl FrontEnd {
             return false;
         }
         let mut more = false;
-        let count = self.accepting.len();
-        // Each turn begins with another listener, so that none takes all the room.
-        let first = self.first_listener.wrapping_add(1);
-        self.first_listener = first;
-        for index in (0..count).map(|offset| first.wrapping_add(offset) % count) {
+        for index in self.listeners.in_turn() {
             match self.accept_from(index, context, now) {
                 Left::Empty => {}
                 Left::More => more = true,
@@ -98,29 +94,20 @@ impl FrontEnd {
             if !self.has_room(now) {
                 return Left::NoRoom;
             }
-            // The readiness is tokio's memory of the last event; asking costs no system call.
-            let Poll::Ready(Ok(mut guard)) = self.accepting[index].poll_read_ready(context) else {
+            let flags = self.plan.accept_flags();
+            let Poll::Ready(polled) = self.listeners.poll_accept(index, flags, context) else {
                 return Left::Empty;
             };
-            let listener = guard.get_inner().as_fd();
-            match accept(listener, self.plan.accept_flags()) {
-                Ok(AcceptOutcome::Connection(socket, peer)) => {
+            match polled {
+                Ok((AcceptOutcome::Connection(socket, peer), serial)) => {
                     self.pause.went_well();
-                    let serial = self.listeners[index][0].serial();
                     let accepted = self.welcome(serial, socket, peer);
                     if let Err(accepted) = self.await_first_bytes(accepted, now) {
                         self.admit(accepted, now);
                     }
                 }
-                Ok(AcceptOutcome::None) => {
-                    guard.clear_ready();
-                    // Registers for the next event, or finds one that came in between.
-                    if self.accepting[index].poll_read_ready(context).is_pending() {
-                        return Left::Empty;
-                    }
-                }
-                Ok(AcceptOutcome::Gone) => {}
-                Ok(AcceptOutcome::NoRoom(error)) => {
+                Ok((AcceptOutcome::None | AcceptOutcome::Gone, _)) => {}
+                Ok((AcceptOutcome::NoRoom(error), _)) => {
                     self.make_room(&error, now);
                     return Left::NoRoom;
                 }
@@ -232,13 +219,11 @@ impl FrontEnd {
             // It is another program's.
             return;
         }
-        for index in 0..self.accepting.len() {
-            let Ok(socket) = self.listeners[index][0].try_clone() else {
-                // Without a descriptor nothing could be accepted either.
-                continue;
-            };
-            let serial = self.listeners[index][0].serial();
-            self.accept_the_last_of(&socket, serial, now);
+        for index in self.listeners.in_turn() {
+            // Without a descriptor nothing could be accepted either.
+            if let Ok((socket, serial)) = self.listeners.duplicate(index) {
+                self.accept_the_last_of(&socket, serial, now);
+            }
         }
     }
 

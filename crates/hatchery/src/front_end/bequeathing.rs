@@ -88,7 +88,7 @@ impl FrontEnd {
         successor.retry = None;
         while let Some(accepted) = successor.waiting.front() {
             let connection = Parked {
-                group: usize::from(self.numbers[usize::from(accepted.listener)]),
+                group: usize::from(self.listeners.place_of(accepted.listener)),
                 peer: accepted.peer,
                 state: accepted.state.clone(),
             };

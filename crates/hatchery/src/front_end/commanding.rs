@@ -208,7 +208,7 @@ impl FrontEnd {
             },
             uptime_ms: millis(now),
             reloads: self.reloads,
-            addresses: self.addresses(),
+            addresses: self.listeners.addresses(),
             admin: self.admin.listener().map(|it| it.address().to_owned()),
             wanted: self.staff.wanted(),
             ready: count(Stage::Ready),

@@ -35,8 +35,7 @@ impl FrontEnd {
         self.phase = Phase::Draining(now.saturating_add(self.plan.workers.drain_timeout));
         self.notifying.tell(&[News::Stopping]);
         self.notify_status();
-        self.accepting.clear();
-        self.listeners.clear();
+        self.listeners.close();
     }
 
     /// Tells workers to drain once nothing waits for one, and kills them when time is up.
@@ -141,8 +140,7 @@ impl FrontEnd {
         self.notify_status();
         self.fail_reload(ControlError::Stopping, self.born.elapsed());
         self.cancel_upgrade();
-        self.accepting.clear();
-        self.listeners.clear();
+        self.listeners.close();
         for member in self.crew.iter_mut().flatten() {
             member.kill();
         }

@@ -96,7 +96,7 @@ impl FrontEnd {
             handovers.push(Handover {
                 id: accepted.id,
                 slot,
-                listener: self.numbers[usize::from(accepted.listener)],
+                listener: self.listeners.place_of(accepted.listener),
                 peer: accepted.peer,
                 sent_at,
                 state: accepted.state.clone(),

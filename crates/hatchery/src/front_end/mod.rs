@@ -4,9 +4,23 @@
 //! what has happened, accept what there is room for, hand over what was placed, and set the
 //! timer. A turn drains every source, so that many events cost one wake-up.
 //!
-//! The deciding is in [`roster`], [`staff`], [`queue`], [`restart`], [`breaker`], [`poison`] and [`complaints`], which hold no descriptor; this
-//! module and its parts `accepting`, `handing`, `staffing`, `retiring`, `upgrading` and `ending` do
-//! what they decide.
+//! Plain code decides, without a descriptor and without a clock of its own:
+//!
+//! - [`roster`] who gets a connection, with its [`lease`]; [`queue`] who waits for a worker, and
+//!   [`idle`] who waits for a client;
+//! - [`staff`] when a worker is started or ends, [`restart`] and [`breaker`] how soon after a failure;
+//! - [`pulse`] whose loop stands still, [`overdue`] which handler takes too long, [`poison`] what
+//!   workers die of, [`complaints`] what is logged in full.
+//!
+//! What holds descriptors: [`listeners`] what is accepted from, [`watching`] connections that are kept
+//! here, [`crew`] the workers, [`served`] a listener beside those of the server.
+//!
+//! The other parts do what was decided, each one chapter of [`FrontEnd`]:
+//!
+//! - `accepting`, `parking`, `handing` and `suspecting`: the way of a connection;
+//! - `staffing`, `retiring`, `rounds`, `deaths` and `last_starts`: the life of a worker;
+//! - `commanding`, `reloading`, `upgrading`, `bequeathing` and `ending`: what is asked of the server;
+//! - `notifying`: what systemd is told of it.
 
 mod accepting;
 mod bequeathing;
@@ -23,6 +37,7 @@ mod idle;
 mod last_starts;
 mod lease;
 mod listener;
+mod listeners;
 mod notifying;
 mod oom;
 mod overdue;
@@ -55,7 +70,6 @@ pub(crate) use self::listener::{AcceptOutcome, Listener, accept};
 pub(crate) use self::retiring::resident_bytes;
 
 use std::future::{Future, poll_fn};
-use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -72,6 +86,7 @@ use self::complaints::{Complaint, Complaints};
 use self::crew::CrewMember;
 use self::descriptors::Room;
 use self::last_starts::LastStarts;
+use self::listeners::Listeners;
 use self::notifying::Notifying;
 use self::oom::OomWatch;
 use self::poison::Poison;
@@ -142,14 +157,7 @@ struct FrontEnd {
     born: Instant,
     phase: Phase,
     outcome: Result<()>,
-    /// Each address's sockets: one, or one a worker where workers accept themselves.
-    listeners: Vec<Vec<Listener>>,
-    /// The sockets that the front end accepts from; none where workers do.
-    accepting: Vec<AsyncFd<OwnedFd>>,
-    /// The place of each listener among the addresses, by its serial number.
-    numbers: Vec<u16>,
-    /// Which of them comes first in this turn.
-    first_listener: usize,
+    listeners: Listeners,
     pause: accepting::Pause,
     room: Room,
     complaints: Complaints,
@@ -215,7 +223,7 @@ pub(crate) async fn run(mut launch: Launch) -> Result<()> {
     let hooks = std::mem::take(&mut launch.hooks).run(&launch.exchange.events)?;
     let mut front_end = FrontEnd::new(launch)?;
     front_end.tell(ServerEvent::Starting {
-        addresses: front_end.addresses(),
+        addresses: front_end.listeners.addresses(),
         workers: front_end.plan.count,
     });
     front_end.hire_all()?;
@@ -232,14 +240,12 @@ impl FrontEnd {
     fn new(launch: Launch) -> Result<Self> {
         let plan = launch.plan;
         let Opened {
-            mut listeners,
+            listeners,
             control,
             admin,
             upgrade,
         } = upgrading::open(&plan, launch.control)?;
         plan.check_listeners(&listeners)?;
-        let accepting = accepting_from(&plan, &listeners)?;
-        let numbers = number(&mut listeners);
         launch.exchange.board.open_server(plan.is_direct());
         let (events_sender, events) = unbounded_channel();
         let fork_server = hatchery_process::fork_server_pidfd()?;
@@ -249,9 +255,6 @@ impl FrontEnd {
             born: Instant::now(),
             phase: Phase::Serving,
             outcome: Ok(()),
-            accepting,
-            numbers,
-            first_listener: 0,
             pause: accepting::Pause::default(),
             room: Room::new(),
             complaints: Complaints::default(),
@@ -294,7 +297,7 @@ impl FrontEnd {
             turn_again: false,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_at: None,
-            listeners,
+            listeners: Listeners::new(&plan, listeners)?,
             plan,
         })
     }
@@ -338,7 +341,7 @@ impl FrontEnd {
     /// Makes sure to be told of what nothing else would tell of; true if there is news already.
     fn ask_for_news(&mut self, now: Duration) -> bool {
         let waits_for_room =
-            !self.queue.is_empty() || (!self.accepting.is_empty() && !self.roster.has_credit(now));
+            !self.queue.is_empty() || (self.listeners.accepts() && !self.roster.has_credit(now));
         // Where a handler owns the socket, its end is seen when the last copy closes.
         let holds_ends_back = self.plan.body.is_blocking && self.roster.has_leases();
         let must_know = waits_for_room || holds_ends_back || self.phase != Phase::Serving;
@@ -459,7 +462,7 @@ impl FrontEnd {
     fn announce(&mut self) {
         self.announced = true;
         let ready = Ready {
-            addresses: self.addresses(),
+            addresses: self.listeners.addresses(),
             pid: std::process::id(),
             workers: self
                 .crew
@@ -476,12 +479,6 @@ impl FrontEnd {
         }
         self.notify_ready(self.born.elapsed());
         self.begin_awaited_reload();
-    }
-
-    /// Where the server listens.
-    fn addresses(&self) -> Vec<String> {
-        let groups = self.listeners.iter();
-        groups.map(|group| group[0].address().to_owned()).collect()
     }
 
     fn member(&mut self, seat: Seat) -> Option<&mut CrewMember> {
@@ -513,28 +510,6 @@ impl FrontEnd {
             }
         }
     }
-}
-
-/// Gives each listener its serial number, and returns the place of each among the addresses.
-fn number(listeners: &mut [Vec<Listener>]) -> Vec<u16> {
-    let mut numbers = Vec::new();
-    for listener in listeners.iter_mut().flatten() {
-        let number = u16::try_from(numbers.len()).unwrap_or(u16::MAX);
-        listener.set_serial(number);
-        numbers.push(number);
-    }
-    numbers
-}
-
-/// The sockets that the front end accepts from; none where workers do.
-fn accepting_from(plan: &Plan, listeners: &[Vec<Listener>]) -> Result<Vec<AsyncFd<OwnedFd>>> {
-    if plan.is_direct() {
-        return Ok(Vec::new());
-    }
-    let sockets = listeners.iter().flatten();
-    let sockets = sockets.map(|listener| watch(listener.try_clone()?));
-    let sockets: io::Result<Vec<_>> = sockets.collect();
-    sockets.map_err(Error::os("listeners cannot be watched"))
 }
 
 fn watch_fork_server(pidfd: OwnedFd) -> Result<AsyncFd<OwnedFd>> {

@@ -59,7 +59,7 @@ impl FrontEnd {
 
     fn status_line(&self) -> String {
         let workers = self.staff.wanted();
-        let addresses = self.addresses().join(" ");
+        let addresses = self.listeners.addresses().join(" ");
         match self.phase {
             Phase::Serving if self.upgrade.is_underway() => {
                 format!("serving {addresses} with {workers} workers; a new program is started")

@@ -166,8 +166,7 @@ impl FrontEnd {
         place: u16,
         now: Duration,
     ) {
-        let serial = self.numbers.iter().position(|&number| number == place);
-        let serial = serial.and_then(|serial| u16::try_from(serial).ok());
+        let serial = self.listeners.serial_at(place);
         // Handlers that block need it to; those of the other program may have differed.
         let is_blocking = self.plan.body.is_blocking;
         let _as_it_was = rustix::io::ioctl_fionbio(&socket, !is_blocking);
@@ -175,7 +174,7 @@ impl FrontEnd {
         let accepted = Accepted {
             consumed,
             state: connection.state,
-            ..self.enroll(serial.unwrap_or(0), socket, connection.peer)
+            ..self.enroll(serial, socket, connection.peer)
         };
         if accepted.state.is_some() {
             self.roster.keep();

@@ -130,11 +130,7 @@ impl FrontEnd {
             page.as_fd(),
         ];
         if plan.is_direct() {
-            let own = self
-                .listeners
-                .iter()
-                .map(|all| all[place.0 % all.len()].as_fd());
-            descriptors.extend(own);
+            descriptors.extend(self.listeners.of_post(place.0));
             descriptors.extend(self.upgrade.gate());
         }
         let bytes = start.encode();

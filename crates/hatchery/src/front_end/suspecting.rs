@@ -192,7 +192,7 @@ impl FrontEnd {
             return self.poison.refuses(evidence, now);
         };
         let peer = evidence.place.peer.map(|peer| peer.to_string());
-        let listener = self.numbers[usize::from(evidence.place.listener)];
+        let listener = self.listeners.place_of(evidence.place.listener);
         let first_bytes = format!("{:016x}", evidence.first);
         let refused_for = self.plan.server.poison_time;
         tracing::error!(

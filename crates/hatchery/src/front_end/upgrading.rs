@@ -235,7 +235,7 @@ impl FrontEnd {
     /// Duplicates all that a new program is to have.
     fn bequeath(&mut self) -> io::Result<Vec<(Item, OwnedFd)>> {
         let mut items = vec![(Item::Stderr, rustix::stdio::stderr().try_clone_to_owned()?)];
-        for (group, listeners) in self.listeners.iter().enumerate() {
+        for (group, listeners) in self.listeners.groups().iter().enumerate() {
             for listener in listeners {
                 let configured = listener.configured();
                 let item = Item::Listener {
@@ -308,7 +308,7 @@ impl FrontEnd {
         // Who is told of the new program's state has to know first that it is the main process.
         let number = pid.as_raw_nonzero().get().unsigned_abs();
         self.notifying.hand_over(number);
-        self.give_away(&groups);
+        self.listeners.give_away(&groups);
         if has_control {
             // Whoever connects from now on is heard by the new program.
             self.control_socket.leave();
@@ -328,21 +328,6 @@ impl FrontEnd {
             let _gone = asker.send(Ok(Answer::Upgraded(Upgraded { pid })));
         }
         self.begin_drain(now);
-    }
-
-    /// Closes listeners that are another program's now; what the kernel has queued there is its affair.
-    fn give_away(&mut self, groups: &[usize]) {
-        let listeners = std::mem::take(&mut self.listeners);
-        let mut accepting = std::mem::take(&mut self.accepting).into_iter();
-        for (number, mut group) in listeners.into_iter().enumerate() {
-            let watched = accepting.next();
-            if groups.contains(&number) {
-                group.iter_mut().for_each(Listener::leave_file);
-                continue;
-            }
-            self.listeners.push(group);
-            self.accepting.extend(watched);
-        }
     }
 
     /// Gives up on a new program that is not ready: this one was told to end.
@@ -410,16 +395,7 @@ impl FrontEnd {
             return;
         };
         has_taken_over();
-        let backlog = self.plan.server.backlog.get();
-        for listener in self.listeners.iter_mut().flatten() {
-            listener.claim_file();
-            let configured = listener.configured().cloned();
-            let adapted = configured.map(|address| listener.adapt(&address, backlog));
-            if let Some(Err(error)) = adapted {
-                let address = listener.address();
-                tracing::warn!(address, %error, "an address stays as it was");
-            }
-        }
+        self.listeners.claim(self.plan.server.backlog.get());
         if let Some(control) = predecessor.control {
             self.control_socket.claim_file();
             if let Err(error) = serve_control(&mut self.control_socket, control) {
