@@ -12,8 +12,8 @@
 //! - [`pulse`] whose loop stands still, [`overdue`] which handler takes too long, [`poison`] what
 //!   workers die of, [`complaints`] what is logged in full.
 //!
-//! What holds descriptors: [`listeners`] what is accepted from, [`watching`] connections that are kept
-//! here, [`crew`] the workers, [`served`] a listener beside those of the server.
+//! What holds descriptors: [`listeners`] what is accepted from, [`kept`] and [`watching`]
+//! connections that are kept here, [`crew`] the workers, [`served`] a listener beside those of the server.
 //!
 //! The other parts do what was decided, each one chapter of [`FrontEnd`]:
 //!
@@ -34,6 +34,7 @@ mod descriptors;
 mod ending;
 mod handing;
 mod idle;
+mod kept;
 mod last_starts;
 mod lease;
 mod listener;
@@ -85,6 +86,7 @@ use self::child::ChildEvent;
 use self::complaints::{Complaint, Complaints};
 use self::crew::CrewMember;
 use self::descriptors::Room;
+use self::kept::Kept;
 use self::last_starts::LastStarts;
 use self::listeners::Listeners;
 use self::notifying::Notifying;
@@ -100,7 +102,6 @@ use self::staff::Staff;
 use self::strangers::Strangers;
 use self::suspecting::Held;
 use self::upgrading::{Opened, Upgrade};
-use self::watching::Watch;
 use crate::config::{Overload, Scheduling};
 use crate::control::{Exchange, ServerEvent};
 use crate::error::{Error, Result, with_causes};
@@ -119,9 +120,6 @@ const FORK_SERVER_RETRY: Duration = Duration::from_secs(1);
 
 /// How often the memory and the connections of workers are looked at, where that is asked for.
 const CHECK_UP: Duration = Duration::from_secs(1);
-
-/// What has failed if there is no epoll set.
-const UNWATCHED: &str = "connections cannot be watched";
 
 /// A connection that was accepted and that no worker has used.
 #[derive(Debug)]
@@ -168,12 +166,8 @@ struct FrontEnd {
     lingering: Arc<()>,
     roster: Roster<Accepted>,
     queue: WaitQueue<Accepted>,
-    /// New connections whose clients have sent nothing, where that is waited for.
-    newcomers: Watch,
-    /// Connections that handlers have parked.
-    parked: Watch,
-    /// Whether connections that the front end keeps come before new ones in this turn.
-    old_first: bool,
+    /// Connections whose clients have nothing to say.
+    kept: Kept,
     crew: Vec<Option<CrewMember>>,
     /// What messages of workers are received into.
     inbox: Vec<u8>,
@@ -264,9 +258,7 @@ impl FrontEnd {
             lingering: Arc::default(),
             roster: Roster::new(plan.server.dispatch, plan.server.max_connections.get()),
             queue: WaitQueue::new(plan.queue_len(), plan.server.queue_timeout),
-            newcomers: Watch::new().map_err(Error::os(UNWATCHED))?,
-            parked: Watch::new().map_err(Error::os(UNWATCHED))?,
-            old_first: false,
+            kept: Kept::new().map_err(Error::os("connections cannot be watched"))?,
             crew: Vec::new(),
             inbox: vec![0; CHANNEL_BYTES_MAX],
             staff,
@@ -427,7 +419,7 @@ impl FrontEnd {
             self.upgrade.retry(),
             self.room.retry(),
             self.complaints.due(),
-            self.next_silence(),
+            self.kept.next_silence(&self.plan.server),
             self.notifying.due,
             self.last_starts.due(),
             waiting,

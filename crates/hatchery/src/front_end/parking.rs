@@ -19,15 +19,14 @@ const LOOKS_PER_TURN: usize = 4;
 impl FrontEnd {
     /// Accepts, and gives to workers what they have room for; true if there is more.
     pub(super) fn take_in(&mut self, context: &mut Context<'_>, now: Duration) -> bool {
-        // In turns, so that neither new clients nor old ones take all the room.
-        self.old_first = !self.old_first;
+        let kept_first = self.kept.come_first();
         let mut more = false;
-        if self.old_first {
+        if kept_first {
             more |= self.take_awake(context, now);
         }
         more |= self.accept(context, now);
         self.place_waiting(now);
-        if !self.old_first {
+        if !kept_first {
             more |= self.take_awake(context, now);
         }
         more
@@ -42,7 +41,7 @@ impl FrontEnd {
         if !self.plan.server.wait_for_data || self.roster.is_full() {
             return Err(accepted);
         }
-        self.newcomers.add(accepted, now)?;
+        self.kept.newcomers.add(accepted, now)?;
         self.roster.keep();
         Ok(())
     }
@@ -59,7 +58,7 @@ impl FrontEnd {
             if !self.roster.has_free_worker(now) {
                 return false;
             }
-            let found = self.parked.look(context);
+            let found = self.kept.parked.look(context);
             if found.is_empty() {
                 return false;
             }
@@ -67,7 +66,7 @@ impl FrontEnd {
                 if !self.roster.has_free_worker(now) {
                     return false;
                 }
-                if let Some(accepted) = self.parked.take(key) {
+                if let Some(accepted) = self.kept.parked.take(key) {
                     self.wake(accepted, now);
                 }
             }
@@ -149,7 +148,7 @@ impl FrontEnd {
     fn park(&mut self, accepted: Accepted, now: Duration) {
         let is_serving = self.phase == Phase::Serving;
         let unwatched = match is_serving {
-            true => self.parked.add(accepted, now),
+            true => self.kept.parked.add(accepted, now),
             false => Err(accepted),
         };
         if let Err(accepted) = unwatched {
@@ -189,7 +188,7 @@ impl FrontEnd {
             if !self.may_admit_newcomers(now) {
                 return false;
             }
-            let found = self.newcomers.look(context);
+            let found = self.kept.newcomers.look(context);
             if found.is_empty() {
                 return false;
             }
@@ -197,7 +196,7 @@ impl FrontEnd {
                 if !self.may_admit_newcomers(now) {
                     return false;
                 }
-                if let Some(accepted) = self.newcomers.take(key) {
+                if let Some(accepted) = self.kept.newcomers.take(key) {
                     self.roster.let_go();
                     self.admit(accepted, now);
                 }
@@ -217,45 +216,15 @@ impl FrontEnd {
 
     /// Closes connections whose clients have been silent for too long.
     pub(super) fn expire_silent(&mut self, now: Duration) {
-        if let Some(timeout) = self.first_byte_timeout() {
-            while let Some(accepted) = self.newcomers.take_silent(timeout, now) {
-                tracing::debug!(connection = accepted.id, peer = %accepted.peer, "closed: it sent nothing");
-                self.roster.let_go();
-            }
+        while let Some(_closed) = self.kept.take_silent(&self.plan.server, now) {
+            self.roster.let_go();
         }
-        if let Some(timeout) = self.park_timeout() {
-            while let Some(accepted) = self.parked.take_silent(timeout, now) {
-                tracing::debug!(connection = accepted.id, peer = %accepted.peer, "closed: parked for too long");
-                self.roster.let_go();
-            }
-        }
-    }
-
-    /// When a client may have been silent for too long.
-    pub(super) fn next_silence(&self) -> Option<Duration> {
-        let first_byte = self.first_byte_timeout();
-        let first_byte = first_byte.and_then(|timeout| self.newcomers.next_expiry(timeout));
-        let parked = self.park_timeout();
-        let parked = parked.and_then(|timeout| self.parked.next_expiry(timeout));
-        first_byte.into_iter().chain(parked).min()
-    }
-
-    fn park_timeout(&self) -> Option<Duration> {
-        let timeout = self.plan.server.park_timeout;
-        (!timeout.is_zero()).then_some(timeout)
-    }
-
-    fn first_byte_timeout(&self) -> Option<Duration> {
-        let timeout = self.plan.server.first_byte_timeout;
-        (!timeout.is_zero()).then_some(timeout)
     }
 
     /// Gives all connections to the program that takes over. Where there is none, it closes those with
     /// nothing to say, and lets the others wait for a worker.
     pub(super) fn release_kept(&mut self, now: Duration) {
-        let mut all = self.newcomers.take_all();
-        all.extend(self.parked.take_all());
-        for accepted in all {
+        for accepted in self.kept.take_all() {
             self.roster.let_go();
             self.release(accepted, false, now);
         }
