@@ -166,10 +166,9 @@ impl FrontEnd {
     }
 
     fn turn_away(&mut self, accepted: Accepted, why: Complaint, now: Duration) {
-        self.exchange.board.rejected();
-        if self.complaints.note(why, 1, now) {
+        self.outside.exchange.board.rejected();
+        if self.outside.complain(why, 1, now) {
             tracing::warn!(connection = accepted.id, peer = %accepted.peer, "{}", why.words());
-            self.tell_of_overload(why, 1);
         }
         match self.plan.server.overload {
             Overload::Reject => self.reject(accepted.socket),
@@ -207,9 +206,8 @@ impl FrontEnd {
     pub(super) fn free_descriptors(&mut self, error: &io::Error, now: Duration) {
         let released = self.roster.release_received();
         let why = Complaint::FrontEndFull;
-        if self.complaints.note(why, 1, now) {
+        if self.outside.complain(why, 1, now) {
             tracing::warn!(%error, released = released.len(), "{}", why.words());
-            self.tell_of_overload(why, 1);
         }
     }
 
@@ -244,7 +242,7 @@ impl FrontEnd {
 
     /// Counts a connection that was just accepted.
     fn welcome(&mut self, listener: u16, socket: OwnedFd, peer: Peer) -> Accepted {
-        self.exchange.board.accepted();
+        self.outside.exchange.board.accepted();
         self.enroll(listener, socket, peer)
     }
 

@@ -65,7 +65,7 @@ impl FrontEnd {
     /// Takes what was asked, and answers it.
     pub(super) fn take_orders(&mut self, context: &mut Context<'_>, now: Duration) {
         for _ in 0..ORDERS_PER_TURN {
-            let Poll::Ready(Some(order)) = self.exchange.orders.poll_recv(context) else {
+            let Poll::Ready(Some(order)) = self.outside.exchange.orders.poll_recv(context) else {
                 return;
             };
             self.obey(order, now);
@@ -119,7 +119,7 @@ impl FrontEnd {
         let (from, to) = (self.staff.wanted(), workers as usize);
         self.staff.scale(to);
         tracing::info!(from, to, "another number of workers is wanted");
-        self.tell(ServerEvent::Scaled { from, to });
+        self.outside.tell(ServerEvent::Scaled { from, to });
         self.notify_status();
         self.announce_if_complete();
         Ok(self.accept_order(Vec::new()))
@@ -209,7 +209,11 @@ impl FrontEnd {
             uptime_ms: millis(now),
             reloads: self.reloads,
             addresses: self.listeners.addresses(),
-            admin: self.admin.listener().map(|it| it.address().to_owned()),
+            admin: self
+                .outside
+                .admin
+                .listener()
+                .map(|it| it.address().to_owned()),
             wanted: self.staff.wanted(),
             ready: count(Stage::Ready),
             starting: count(Stage::Starting),
@@ -259,17 +263,11 @@ impl FrontEnd {
         self.roster.stage(member.key.seat)
     }
 
-    /// Tells whoever listens what has happened.
-    pub(super) fn tell(&self, event: ServerEvent) {
-        self.exchange.board.note(&event);
-        // Mostly nobody does.
-        let _nobody = self.exchange.events.send(event);
-    }
-
     /// Tells what has happened to a worker, from its number and its generation.
     pub(super) fn tell_of(&self, seat: Seat, event: impl FnOnce(u32, u32) -> ServerEvent) {
         if let Some(member) = self.crew.get(seat.0).and_then(Option::as_ref) {
-            self.tell(event(number(seat), member.key.generation));
+            self.outside
+                .tell(event(number(seat), member.key.generation));
         }
     }
 }

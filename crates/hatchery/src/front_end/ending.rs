@@ -24,7 +24,7 @@ impl FrontEnd {
     }
 
     pub(super) fn begin_drain(&mut self, now: Duration) {
-        self.tell(ServerEvent::Stopping);
+        self.outside.tell(ServerEvent::Stopping);
         self.fail_reload(ControlError::Stopping, now);
         self.cancel_upgrade();
         tracing::info!(timeout = ?self.plan.workers.drain_timeout, "stopping: no more is accepted");
@@ -33,7 +33,7 @@ impl FrontEnd {
         self.place_waiting(now);
         self.hand_over(now);
         self.phase = Phase::Draining(now.saturating_add(self.plan.workers.drain_timeout));
-        self.notifying.tell(&[News::Stopping]);
+        self.outside.notifying.tell(&[News::Stopping]);
         self.notify_status();
         self.listeners.close();
     }
@@ -136,7 +136,7 @@ impl FrontEnd {
     /// Ends the server at once.
     pub(super) fn kill_all(&mut self) {
         self.phase = Phase::Ending;
-        self.notifying.tell(&[News::Stopping]);
+        self.outside.notifying.tell(&[News::Stopping]);
         self.notify_status();
         self.fail_reload(ControlError::Stopping, self.born.elapsed());
         self.cancel_upgrade();

@@ -38,7 +38,7 @@ impl FrontEnd {
 
     fn placed(&mut self, placement: Placement, origin: Origin) {
         self.is_busy = true;
-        self.exchange.board.handed();
+        self.outside.exchange.board.handed();
         self.retire_if_served(placement.seat);
         let member = self.member(placement.seat);
         let member = member.expect("the roster seats nobody but the crew");
@@ -215,9 +215,8 @@ impl FrontEnd {
         }
         let is_of_use = self.roster.no_room(seat);
         let (why, connections) = (Complaint::WorkerFull, slots.len());
-        if self.complaints.note(why, connections, now) {
+        if self.outside.complain(why, connections, now) {
             tracing::warn!(worker = seat.0, connections, "{}", why.words());
-            self.tell_of_overload(why, connections as u64);
         }
         if !is_of_use {
             // None of what it holds are connections that will end.

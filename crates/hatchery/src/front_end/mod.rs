@@ -13,7 +13,8 @@
 //!   workers die of, [`complaints`] what is logged in full.
 //!
 //! What holds descriptors: [`listeners`] what is accepted from, [`kept`] and [`watching`]
-//! connections that are kept here, [`crew`] the workers, [`served`] a listener beside those of the server.
+//! connections that are kept here, [`crew`] the workers, [`served`] a listener beside those of the server,
+//! [`outside`] whom it answers and tells.
 //!
 //! The other parts do what was decided, each one chapter of [`FrontEnd`]:
 //!
@@ -41,6 +42,7 @@ mod listener;
 mod listeners;
 mod notifying;
 mod oom;
+mod outside;
 mod overdue;
 mod parking;
 mod poison;
@@ -83,14 +85,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Sleep;
 
 use self::child::ChildEvent;
-use self::complaints::{Complaint, Complaints};
 use self::crew::CrewMember;
 use self::descriptors::Room;
 use self::kept::Kept;
 use self::last_starts::LastStarts;
 use self::listeners::Listeners;
-use self::notifying::Notifying;
 use self::oom::OomWatch;
+use self::outside::Outside;
 use self::poison::Poison;
 use self::pulse::Rounds;
 use self::queue::WaitQueue;
@@ -103,9 +104,9 @@ use self::strangers::Strangers;
 use self::suspecting::Held;
 use self::upgrading::{Opened, Upgrade};
 use crate::config::{Overload, Scheduling};
-use crate::control::{Exchange, ServerEvent};
+use crate::control::ServerEvent;
 use crate::error::{Error, Result, with_causes};
-use crate::server::{Launch, OnReady, Plan, Ready};
+use crate::server::{Launch, Plan, Ready};
 use crate::signals::Signals;
 use crate::watch::watch;
 
@@ -158,7 +159,6 @@ struct FrontEnd {
     listeners: Listeners,
     pause: accepting::Pause,
     room: Room,
-    complaints: Complaints,
     oom: OomWatch,
     poison: Poison,
     held: Held,
@@ -187,15 +187,11 @@ struct FrontEnd {
     rounds: Rounds,
     /// Whether workers have been told to break off what they have.
     is_breaking_off: bool,
-    announced: bool,
-    on_ready: Option<OnReady>,
-    exchange: Exchange,
-    control_socket: Served,
-    admin: Served,
+    /// Whom the server answers and tells.
+    outside: Outside,
     reload: Reload,
     last_starts: LastStarts,
     upgrade: Upgrade,
-    notifying: Notifying,
     strangers: Strangers,
     /// How often it was reloaded.
     reloads: u32,
@@ -216,13 +212,13 @@ pub(crate) async fn run(mut launch: Launch) -> Result<()> {
     }
     let hooks = std::mem::take(&mut launch.hooks).run(&launch.exchange.events)?;
     let mut front_end = FrontEnd::new(launch)?;
-    front_end.tell(ServerEvent::Starting {
+    front_end.outside.tell(ServerEvent::Starting {
         addresses: front_end.listeners.addresses(),
         workers: front_end.plan.count,
     });
     front_end.hire_all()?;
     let outcome = poll_fn(|context| front_end.turn(&mut signals, context)).await;
-    front_end.sum_up(Duration::MAX);
+    front_end.outside.sum_up(Duration::MAX);
     // Hooks end with the events, which end with this.
     drop(front_end);
     hooks.finish().await;
@@ -251,7 +247,6 @@ impl FrontEnd {
             outcome: Ok(()),
             pause: accepting::Pause::default(),
             room: Room::new(),
-            complaints: Complaints::default(),
             oom: OomWatch::of_this_process(),
             poison: Poison::new(plan.server.poison_after, plan.server.poison_time),
             held: Held::default(),
@@ -274,15 +269,10 @@ impl FrontEnd {
             check_up: plan.checks_up().then_some(CHECK_UP),
             rounds: Rounds::default(),
             is_breaking_off: false,
-            announced: false,
-            on_ready: launch.on_ready,
-            exchange: launch.exchange,
-            control_socket: control,
-            admin,
+            outside: Outside::new(launch.exchange, launch.on_ready, control, admin),
             reload: Reload::default(),
             last_starts: LastStarts::default(),
             upgrade,
-            notifying: Notifying::begin(),
             strangers: Strangers::watch(launch.signals)
                 .map_err(Error::os("children that end cannot be listened to"))?,
             reloads: 0,
@@ -370,27 +360,11 @@ impl FrontEnd {
         self.expire_ages(now);
         self.expire_waiting(now);
         self.expire_silent(now);
-        self.sum_up(now);
+        self.outside.sum_up(now);
         self.feed_watchdog(now);
         if self.check_up.is_some_and(|at| at <= now) {
             self.check_up = Some(now + CHECK_UP);
             self.check_up_on_workers();
-        }
-    }
-
-    /// Logs how often what was not logged in full has happened.
-    fn sum_up(&mut self, now: Duration) {
-        for (complaint, connections) in self.complaints.take_due(now) {
-            tracing::warn!(connections, "{}, again", complaint.words());
-            self.tell_of_overload(complaint, connections);
-        }
-    }
-
-    /// Tells of connections that nobody had room for.
-    fn tell_of_overload(&self, complaint: Complaint, connections: u64) {
-        if complaint != Complaint::Poisoned {
-            let why = complaint.words();
-            self.tell(ServerEvent::Overloaded { why, connections });
         }
     }
 
@@ -418,9 +392,8 @@ impl FrontEnd {
             self.pause.until(),
             self.upgrade.retry(),
             self.room.retry(),
-            self.complaints.due(),
+            self.outside.due(),
             self.kept.next_silence(&self.plan.server),
-            self.notifying.due,
             self.last_starts.due(),
             waiting,
             drain,
@@ -452,7 +425,6 @@ impl FrontEnd {
 
     /// Tells the program that all workers are ready.
     fn announce(&mut self) {
-        self.announced = true;
         let ready = Ready {
             addresses: self.listeners.addresses(),
             pid: std::process::id(),
@@ -463,12 +435,7 @@ impl FrontEnd {
                 .filter_map(CrewMember::pid)
                 .collect(),
         };
-        tracing::info!(addresses = ?ready.addresses, workers = ready.workers.len(), "ready");
-        let addresses = ready.addresses.clone();
-        self.tell(ServerEvent::Ready { addresses });
-        if let Some(on_ready) = self.on_ready.take() {
-            on_ready(&ready);
-        }
+        self.outside.announce(&ready);
         self.notify_ready(self.born.elapsed());
         self.begin_awaited_reload();
     }

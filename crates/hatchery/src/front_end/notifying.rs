@@ -44,17 +44,25 @@ impl Notifying {
 impl FrontEnd {
     /// Tells that the server can be used, for the first time or again.
     pub(super) fn notify_ready(&mut self, now: Duration) {
-        let watchdog = self.notifying.notifier.as_ref().map(Notifier::watchdog);
-        if self.notifying.due.is_none() && watchdog.flatten().is_some() {
-            self.notifying.due = Some(now);
+        let watchdog = self
+            .outside
+            .notifying
+            .notifier
+            .as_ref()
+            .map(Notifier::watchdog);
+        if self.outside.notifying.due.is_none() && watchdog.flatten().is_some() {
+            self.outside.notifying.due = Some(now);
         }
-        self.notifying
+        self.outside
+            .notifying
             .tell(&[News::Ready, News::Status(&self.status_line())]);
     }
 
     /// Tells how the server is, in words.
     pub(super) fn notify_status(&self) {
-        self.notifying.tell(&[News::Status(&self.status_line())]);
+        self.outside
+            .notifying
+            .tell(&[News::Status(&self.status_line())]);
     }
 
     fn status_line(&self) -> String {
@@ -72,10 +80,10 @@ impl FrontEnd {
 
     /// Says that the server is alive, if it is: this loop runs, and a worker is ready.
     pub(super) fn feed_watchdog(&mut self, now: Duration) {
-        let Some(notifier) = &self.notifying.notifier else {
+        let Some(notifier) = &self.outside.notifying.notifier else {
             return;
         };
-        let (Some(due), Some(interval)) = (self.notifying.due, notifier.watchdog()) else {
+        let (Some(due), Some(interval)) = (self.outside.notifying.due, notifier.watchdog()) else {
             return;
         };
         if due > now {
@@ -88,6 +96,6 @@ impl FrontEnd {
         if is_alive {
             notifier.tell(&[News::Watchdog]);
         }
-        self.notifying.due = Some(now.saturating_add(interval / 2));
+        self.outside.notifying.due = Some(now.saturating_add(interval / 2));
     }
 }

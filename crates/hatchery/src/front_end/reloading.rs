@@ -56,10 +56,10 @@ impl FrontEnd {
         if self.phase != Phase::Serving {
             return;
         }
-        if self.is_reloading() || self.upgrade.is_underway() || !self.announced {
+        if self.is_reloading() || self.upgrade.is_underway() || !self.outside.is_announced() {
             match asker {
                 Some(asker) => {
-                    let busy = if !self.announced {
+                    let busy = if !self.outside.is_announced() {
                         ControlError::Starting
                     } else if self.is_reloading() {
                         ControlError::Reloading
@@ -74,8 +74,8 @@ impl FrontEnd {
             return;
         }
         tracing::info!("reloading: the configuration is read again");
-        self.tell(ServerEvent::Reloading);
-        self.notifying.tell(&[News::reloading_now()]);
+        self.outside.tell(ServerEvent::Reloading);
+        self.outside.notifying.tell(&[News::reloading_now()]);
         let config = self.plan.config.clone();
         self.reload.asker = asker;
         self.reload.stage = Stage::Reading(tokio::task::spawn_blocking(move || config.reload()));
@@ -241,7 +241,7 @@ impl FrontEnd {
             }
         }
         tracing::info!(workers = self.staff.wanted(), "reloaded");
-        self.tell(ServerEvent::Reloaded);
+        self.outside.tell(ServerEvent::Reloaded);
         let answer = self.accept_order(Vec::new());
         self.end_reload(Ok(answer));
     }
@@ -271,7 +271,7 @@ impl FrontEnd {
     fn reload_failed(&mut self, error: ControlError) {
         let reason = with_causes(&error);
         tracing::error!(error = reason, "not reloaded: the server goes on as it was");
-        self.tell(ServerEvent::ReloadFailed { reason });
+        self.outside.tell(ServerEvent::ReloadFailed { reason });
         self.end_reload(Err(error));
     }
 

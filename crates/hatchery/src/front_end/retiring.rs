@@ -100,7 +100,7 @@ impl FrontEnd {
         self.count_descriptors(seat);
         let memory_max = self.plan.workers.max_memory.bytes();
         let is_ready = self.roster.stage(seat) == Some(Stage::Ready);
-        let announced = self.announced;
+        let announced = self.outside.is_announced();
         let Some(member) = self.member(seat) else {
             return;
         };

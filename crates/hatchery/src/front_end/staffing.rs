@@ -82,7 +82,10 @@ impl FrontEnd {
             }
             Err(error) => {
                 self.roster.lost(seat);
-                self.exchange.board.close(self.generation.wrapping_sub(1));
+                self.outside
+                    .exchange
+                    .board
+                    .close(self.generation.wrapping_sub(1));
                 Err(error)
             }
         }
@@ -102,6 +105,7 @@ impl FrontEnd {
         };
         self.generation += 1;
         let page = self
+            .outside
             .exchange
             .board
             .open(key.generation)
@@ -162,7 +166,7 @@ impl FrontEnd {
                 if is_doomed {
                     member.kill();
                 }
-                self.tell(ServerEvent::WorkerStarted {
+                self.outside.tell(ServerEvent::WorkerStarted {
                     worker: number(worker.seat),
                     generation: worker.generation,
                     pid,
@@ -373,7 +377,10 @@ impl FrontEnd {
             .iter()
             .flatten()
             .all(|member| member.pid().is_some());
-        if self.announced || !is_known || self.staff.ready_posts() < self.staff.wanted() {
+        if self.outside.is_announced()
+            || !is_known
+            || self.staff.ready_posts() < self.staff.wanted()
+        {
             return;
         }
         if let Err(error) = self.check_memory() {

@@ -128,7 +128,7 @@ impl FrontEnd {
             return Some(accepted);
         }
         let why = Complaint::Poisoned;
-        if self.complaints.note(why, 1, now) {
+        if self.outside.complain(why, 1, now) {
             tracing::warn!(connection = accepted.id, peer = %accepted.peer, "{}", why.words());
         }
         None
@@ -203,7 +203,7 @@ impl FrontEnd {
             ?refused_for,
             "workers die of a connection: those like it are refused"
         );
-        self.tell(ServerEvent::Poisoned {
+        self.outside.tell(ServerEvent::Poisoned {
             peer,
             listener,
             first_bytes,
