@@ -13,8 +13,9 @@ use std::time::Duration;
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
+use super::crew::SEND_RETRY;
 use super::watching::has_spoken;
-use super::{Accepted, FrontEnd, Phase, SEND_RETRY};
+use super::{Accepted, FrontEnd, Phase};
 use crate::upgrade::{Message, Parked, receive, send};
 
 /// How many connections are taken from the old program in a turn.

@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use hatchery_process::{Child, StartError, Starting, Usage, WaitError};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::crew::WorkerKey;
+use super::member::WorkerKey;
 use crate::watch::{LOOK, readable};
 
 /// What became of a worker process.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::crew::CrewMember;
 use super::listener::Listener;
+use super::member::CrewMember;
 use super::roster::{Seat, Stage};
 use super::served::Served;
 use super::{FrontEnd, Phase};
@@ -136,7 +136,7 @@ impl FrontEnd {
     }
 
     fn recycle_all(&mut self) -> Answer {
-        let seats = (0..self.crew.len()).map(Seat);
+        let seats = self.crew.seats();
         let mut retired = Vec::new();
         for seat in seats {
             if self.retire(seat, Retirement::Control) {
@@ -158,7 +158,7 @@ impl FrontEnd {
 
     fn kill_one(&mut self, which: Which) -> Result<Answer, ControlError> {
         let seat = self.find(which)?;
-        if let Some(member) = self.member(seat) {
+        if let Some(member) = self.crew.get_mut(seat) {
             let complaint = &mut member.complaint;
             complaint.get_or_insert_with(|| "was killed through the control".to_owned());
             member.is_wished_away = true;
@@ -177,8 +177,8 @@ impl FrontEnd {
     fn find(&self, which: Which) -> Result<Seat, ControlError> {
         let worker = which.worker;
         let seat = Seat(worker as usize);
-        let Some(member) = self.crew.get(seat.0).and_then(Option::as_ref) else {
-            let there = self.crew.iter().flatten();
+        let Some(member) = self.crew.get(seat) else {
+            let there = self.crew.iter();
             let there = there.map(|member| member.key.seat.0.to_string());
             let allowed = there.collect::<Vec<_>>().join(", ");
             return Err(ControlError::UnknownWorker { worker, allowed });
@@ -192,7 +192,7 @@ impl FrontEnd {
 
     fn status(&self, now: Duration) -> ServerStatus {
         let count = |wanted: Stage| {
-            let crew = self.crew.iter().flatten();
+            let crew = self.crew.iter();
             let stages = crew.filter(|member| self.stage_of(member) == Some(wanted));
             stages.count()
         };
@@ -224,12 +224,12 @@ impl FrontEnd {
             waiting: self.queue.len(),
             breaker: self.breaker_state(),
             accepted: self.connection,
-            started: self.generation,
+            started: self.crew.started(),
         }
     }
 
     fn worker_statuses(&self, now: Duration) -> Vec<WorkerStatus> {
-        let crew = self.crew.iter().flatten();
+        let crew = self.crew.iter();
         let statuses = crew.map(|member| {
             let seat = member.key.seat;
             WorkerStatus {
@@ -265,7 +265,7 @@ impl FrontEnd {
 
     /// Tells what has happened to a worker, from its number and its generation.
     pub(super) fn tell_of(&self, seat: Seat, event: impl FnOnce(u32, u32) -> ServerEvent) {
-        if let Some(member) = self.crew.get(seat.0).and_then(Option::as_ref) {
+        if let Some(member) = self.crew.get(seat) {
             self.outside
                 .tell(event(number(seat), member.key.generation));
         }

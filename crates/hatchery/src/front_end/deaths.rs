@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use super::FrontEnd;
 use super::breaker::BreakerNews;
 use super::commanding::{millis, number};
-use super::crew::CrewMember;
+use super::member::CrewMember;
 use crate::control::{BreakerState, ServerEvent, WorkerExit};
 use crate::error::with_causes;
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::crew::{Farewell, SendRefusal};
+use super::member::{Farewell, SendRefusal};
 use super::roster::{Seat, Stage};
-use super::{FrontEnd, Phase, SEND_RETRY};
+use super::{FrontEnd, Phase};
 use crate::control::{ControlError, ServerEvent};
 use crate::error::Error;
 use crate::signals::Urgency;
@@ -47,7 +47,7 @@ impl FrontEnd {
             return;
         }
         if deadline <= now {
-            let killed = self.crew.iter().flatten().count();
+            let killed = self.crew.iter().count();
             if killed > 0 {
                 tracing::warn!(workers = killed, "not finished in time: killed");
                 self.outcome = Err(Error::DrainTimeout { killed });
@@ -62,7 +62,7 @@ impl FrontEnd {
             self.find_a_worker_for_the_last(now);
             return;
         }
-        for seat in (0..self.crew.len()).map(Seat) {
+        for seat in self.crew.seats() {
             match self.roster.stage(seat) {
                 Some(Stage::Ready) => self.drain(seat),
                 // It has nothing to finish.
@@ -88,7 +88,7 @@ impl FrontEnd {
         };
         self.is_breaking_off = true;
         self.phase = Phase::Draining(now.saturating_add(after));
-        for member in self.crew.iter_mut().flatten() {
+        for member in self.crew.iter_mut() {
             member.break_off();
         }
         true
@@ -100,7 +100,7 @@ impl FrontEnd {
         self.roster.drain(seat);
         self.staff.leaves(seat);
         let ends_by = now.saturating_add(self.plan.workers.drain_timeout);
-        if let Some(member) = self.member(seat)
+        if let Some(member) = self.crew.get_mut(seat)
             && member.ends_by.is_none()
         {
             member.farewell = Farewell::Due;
@@ -114,21 +114,25 @@ impl FrontEnd {
 
     /// Tells those who are to drain, once all that they were given is sent.
     pub(super) fn say_farewell(&mut self, now: Duration) {
-        for member in self.crew.iter_mut().flatten() {
+        let mut is_any_full = false;
+        for member in self.crew.iter_mut() {
             if member.farewell != Farewell::Due || !member.outbox.is_empty() {
                 continue;
             }
             if member.tell_to_drain() == Err(SendRefusal::Later) {
-                // Its channel is full, and there is a turn when it may no longer be.
-                self.send_retry = Some(now + SEND_RETRY);
+                is_any_full = true;
             } else {
                 member.farewell = Farewell::Said;
             }
         }
+        if is_any_full {
+            // There is a turn when its channel may no longer be.
+            self.crew.send_later(now);
+        }
     }
 
     pub(super) fn kill(&mut self, seat: Seat) {
-        if let Some(member) = self.member(seat) {
+        if let Some(member) = self.crew.get_mut(seat) {
             member.kill();
         }
     }
@@ -141,14 +145,14 @@ impl FrontEnd {
         self.fail_reload(ControlError::Stopping, self.born.elapsed());
         self.cancel_upgrade();
         self.listeners.close();
-        for member in self.crew.iter_mut().flatten() {
+        for member in self.crew.iter_mut() {
             member.kill();
         }
     }
 
     /// Whether nothing is left to wait for.
     pub(super) fn is_over(&self) -> bool {
-        let is_empty = self.crew.iter().all(Option::is_none);
+        let is_empty = self.crew.iter().next().is_none();
         match self.phase {
             Phase::Serving => false,
             // While connections wait, there will be a worker for them.

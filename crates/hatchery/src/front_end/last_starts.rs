@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::restart::{Restarts, Verdict};
-use super::roster::{Seat, Stage};
+use super::roster::Stage;
 use super::{FrontEnd, Phase};
 use crate::error::{Error, with_causes};
 
@@ -40,7 +40,7 @@ impl LastStarts {
 impl FrontEnd {
     /// Starts a worker for connections that came back when all others had been told to drain.
     pub(super) fn find_a_worker_for_the_last(&mut self, now: Duration) {
-        let stages = (0..self.crew.len()).map(|seat| self.roster.stage(Seat(seat)));
+        let stages = self.crew.seats().map(|seat| self.roster.stage(seat));
         let mut useful =
             stages.filter(|stage| matches!(stage, Some(Stage::Starting | Stage::Ready)));
         if useful.next().is_some() || self.last_starts.again.is_some() {

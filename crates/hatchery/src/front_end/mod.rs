@@ -13,7 +13,7 @@
 //!   workers die of, [`complaints`] what is logged in full.
 //!
 //! What holds descriptors: [`listeners`] what is accepted from, [`kept`] and [`watching`]
-//! connections that are kept here, [`crew`] the workers, [`served`] a listener beside those of the server,
+//! connections that are kept here, [`crew`] the workers, each a [`member`], [`served`] a listener beside those of the server,
 //! [`outside`] whom it answers and tells.
 //!
 //! The other parts do what was decided, each one chapter of [`FrontEnd`]:
@@ -40,6 +40,7 @@ mod last_starts;
 mod lease;
 mod listener;
 mod listeners;
+mod member;
 mod notifying;
 mod oom;
 mod outside;
@@ -79,25 +80,25 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use hatchery_process::{CHANNEL_BYTES_MAX, Peer};
+use hatchery_process::Peer;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Sleep;
 
 use self::child::ChildEvent;
-use self::crew::CrewMember;
+use self::crew::Crew;
 use self::descriptors::Room;
 use self::kept::Kept;
 use self::last_starts::LastStarts;
 use self::listeners::Listeners;
+use self::member::CrewMember;
 use self::oom::OomWatch;
 use self::outside::Outside;
 use self::poison::Poison;
-use self::pulse::Rounds;
 use self::queue::WaitQueue;
 use self::reloading::Reload;
 pub(crate) use self::restart::{FAILED_STARTS_MAX, Restarts, Verdict};
-use self::roster::{Roster, STALLED_AFTER, Seat};
+use self::roster::{Roster, STALLED_AFTER};
 pub(crate) use self::served::Served;
 use self::staff::Staff;
 use self::strangers::Strangers;
@@ -110,17 +111,8 @@ use crate::server::{Launch, Plan, Ready};
 use crate::signals::Signals;
 use crate::watch::watch;
 
-/// How long a used connection's lease may be held while the front end has other work.
-const LEASE_TICK: Duration = Duration::from_millis(5);
-
-/// How long to wait before sending again to a worker that could take nothing.
-const SEND_RETRY: Duration = Duration::from_millis(5);
-
 /// How long to wait before starting a fork server again that could not be started.
 const FORK_SERVER_RETRY: Duration = Duration::from_secs(1);
-
-/// How often the memory and the connections of workers are looked at, where that is asked for.
-const CHECK_UP: Duration = Duration::from_secs(1);
 
 /// A connection that was accepted and that no worker has used.
 #[derive(Debug)]
@@ -168,23 +160,15 @@ struct FrontEnd {
     queue: WaitQueue<Accepted>,
     /// Connections whose clients have nothing to say.
     kept: Kept,
-    crew: Vec<Option<CrewMember>>,
-    /// What messages of workers are received into.
-    inbox: Vec<u8>,
+    /// The workers, and when the front end turns to them.
+    crew: Crew,
     staff: Staff,
-    generation: u32,
     connection: u64,
     events: UnboundedReceiver<ChildEvent>,
     events_sender: UnboundedSender<ChildEvent>,
     fork_server: AsyncFd<OwnedFd>,
     /// When to try again to start one.
     fork_server_retry: Option<Duration>,
-    tick: Option<Duration>,
-    /// Whether anything was accepted, used or finished since the last tick.
-    is_busy: bool,
-    send_retry: Option<Duration>,
-    check_up: Option<Duration>,
-    rounds: Rounds,
     /// Whether workers have been told to break off what they have.
     is_breaking_off: bool,
     /// Whom the server answers and tells.
@@ -239,6 +223,8 @@ impl FrontEnd {
         launch.exchange.board.open_server(plan.is_direct());
         let (events_sender, events) = unbounded_channel();
         let fork_server = hatchery_process::fork_server_pidfd()?;
+        let mut crew = Crew::new();
+        crew.check_up(plan.checks_up(), Duration::ZERO);
         let mut staff = Staff::new(plan.count, plan.max_unavailable());
         staff.limit_deaths(plan.intensity());
         Ok(Self {
@@ -254,20 +240,13 @@ impl FrontEnd {
             roster: Roster::new(plan.server.dispatch, plan.server.max_connections.get()),
             queue: WaitQueue::new(plan.queue_len(), plan.server.queue_timeout),
             kept: Kept::new().map_err(Error::os("connections cannot be watched"))?,
-            crew: Vec::new(),
-            inbox: vec![0; CHANNEL_BYTES_MAX],
+            crew,
             staff,
-            generation: 0,
             connection: 0,
             events,
             events_sender,
             fork_server: watch_fork_server(fork_server)?,
             fork_server_retry: None,
-            tick: None,
-            is_busy: false,
-            send_retry: None,
-            check_up: plan.checks_up().then_some(CHECK_UP),
-            rounds: Rounds::default(),
             is_breaking_off: false,
             outside: Outside::new(launch.exchange, launch.on_ready, control, admin),
             reload: Reload::default(),
@@ -328,31 +307,24 @@ impl FrontEnd {
         let holds_ends_back = self.plan.body.is_blocking && self.roster.has_leases();
         let must_know = waits_for_room || holds_ends_back || self.phase != Phase::Serving;
         if !must_know && !self.roster.has_leases() {
-            self.tick = None;
+            self.crew.stop_ticking();
             return false;
         }
-        if must_know || (self.tick.is_some_and(|tick| tick <= now) && !self.is_busy) {
+        if must_know || self.crew.rests(now) {
             // A worker that does not take what it was sent is passed over after a while.
             let may_stall = waits_for_room && self.roster.has_in_flight();
-            self.tick = may_stall.then_some(now + STALLED_AFTER);
-            for member in self.crew.iter().flatten() {
-                member.ledger.want();
-            }
+            self.crew
+                .want_news(may_stall.then_some(now + STALLED_AFTER));
             // What was written before the wish was seen will not be told.
             return self.read_ledgers(now);
         }
-        if self.tick.is_none_or(|tick| tick <= now) && self.is_busy {
-            self.is_busy = false;
-            self.tick = Some(now + LEASE_TICK);
-        }
+        self.crew.tick(now);
         false
     }
 
     /// Does what has become due.
     fn expire_timers(&mut self, now: Duration) {
-        if self.send_retry.is_some_and(|at| at <= now) {
-            self.send_retry = None;
-        }
+        self.crew.expire(now);
         self.pause.expire(now);
         self.room.expire(now);
         self.last_starts.expire(now);
@@ -362,18 +334,13 @@ impl FrontEnd {
         self.expire_silent(now);
         self.outside.sum_up(now);
         self.feed_watchdog(now);
-        if self.check_up.is_some_and(|at| at <= now) {
-            self.check_up = Some(now + CHECK_UP);
+        if self.crew.is_check_up_due(now) {
             self.check_up_on_workers();
         }
     }
 
     /// When a turn is due even if nothing happens.
     fn next_deadline(&self) -> Option<Duration> {
-        let crew = self.crew.iter().flatten();
-        let workers = crew
-            .flat_map(|member| [member.ready_by, member.ends_by, member.retire_by])
-            .flatten();
         let vacancy = self.staff.due().filter(|_| self.phase == Phase::Serving);
         let waiting = match self.plan.server.overload {
             Overload::Wait => None,
@@ -384,11 +351,8 @@ impl FrontEnd {
             Phase::Serving | Phase::Ending => None,
         };
         let single = [
-            self.tick,
-            self.send_retry,
+            self.crew.due(),
             self.fork_server_retry,
-            self.check_up,
-            self.rounds.due(),
             self.pause.until(),
             self.upgrade.retry(),
             self.room.retry(),
@@ -399,7 +363,7 @@ impl FrontEnd {
             drain,
             vacancy,
         ];
-        single.into_iter().flatten().chain(workers).min()
+        single.into_iter().flatten().min()
     }
 
     /// Sets the timer if the deadline is another, and polls it.
@@ -428,20 +392,11 @@ impl FrontEnd {
         let ready = Ready {
             addresses: self.listeners.addresses(),
             pid: std::process::id(),
-            workers: self
-                .crew
-                .iter()
-                .flatten()
-                .filter_map(CrewMember::pid)
-                .collect(),
+            workers: self.crew.iter().filter_map(CrewMember::pid).collect(),
         };
         self.outside.announce(&ready);
         self.notify_ready(self.born.elapsed());
         self.begin_awaited_reload();
-    }
-
-    fn member(&mut self, seat: Seat) -> Option<&mut CrewMember> {
-        self.crew.get_mut(seat.0)?.as_mut()
     }
 
     /// Starts the fork server again when it has died.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::roster::{Seat, Stage};
+use super::roster::Stage;
 use super::{FrontEnd, Phase};
 use crate::systemd::{News, Notifier};
 
@@ -89,7 +89,7 @@ impl FrontEnd {
         if due > now {
             return;
         }
-        let mut seats = (0..self.crew.len()).map(Seat);
+        let mut seats = self.crew.seats();
         // While it drains there may be none, and systemd has its own limit for that.
         let is_alive = self.phase != Phase::Serving
             || seats.any(|seat| self.roster.stage(seat) == Some(Stage::Ready));

@@ -106,10 +106,10 @@ impl FrontEnd {
             Err(error) => return self.condemn(placement.seat, &error),
         };
         self.acquit(placement);
-        let member = self.member(placement.seat);
+        let member = self.crew.get_mut(placement.seat);
         let origin = member.and_then(|member| member.origin(placement.slot));
         let origin = origin.expect("what a worker holds was placed with it");
-        self.is_busy = true;
+        self.crew.is_busy = true;
         let Some(socket) = socket else {
             tracing::error!(connection = origin.id, peer = %origin.peer,
                 "a parked connection is lost: there was no descriptor for it");

@@ -13,7 +13,7 @@ use super::listeners::{Address, Leaving};
 use super::retiring::{check_at_start, resident_bytes};
 use super::roster::Seat;
 use super::staff::Epoch;
-use super::{CHECK_UP, FrontEnd, Phase};
+use super::{FrontEnd, Phase};
 use crate::config::{Config, ConfigError};
 use crate::control::{Answer, ControlError, ServerEvent};
 use crate::error::{Error, with_causes};
@@ -191,7 +191,7 @@ impl FrontEnd {
             return;
         };
         let plan = &renewal.plan;
-        let member = self.crew.get_mut(seat.0).and_then(Option::as_mut);
+        let member = self.crew.get_mut(seat);
         let member = member.filter(|it| it.epoch == renewal.epoch && it.room.is_some());
         let Some(member) = member.filter(|_| plan.workers.max_memory.bytes() > 0) else {
             return;
@@ -230,11 +230,14 @@ impl FrontEnd {
         self.staff.limit_deaths(plan.intensity());
         let server = &plan.server;
         self.poison.change(server.poison_after, server.poison_time);
-        self.check_up = plan.checks_up().then_some(now + CHECK_UP);
+        self.crew.check_up(plan.checks_up(), now);
         self.plan = plan;
         self.reloads += 1;
-        for seat in (0..self.crew.len()).map(Seat) {
-            let member = self.member(seat).filter(|member| member.epoch == epoch);
+        for seat in self.crew.seats() {
+            let member = self
+                .crew
+                .get_mut(seat)
+                .filter(|member| member.epoch == epoch);
             if let Some(room) = member.and_then(|member| member.room) {
                 self.roster.ready(seat, room, now);
                 self.weigh(seat);

@@ -8,8 +8,8 @@ use hatchery_process::{LedgerReader, Program, begin};
 
 use super::child::{ChildEvent, follow};
 use super::commanding::number;
-use super::crew::{CrewMember, Process, WorkerKey};
 use super::deaths::{Estate, Gone};
+use super::member::{CrewMember, Process, WorkerKey};
 use super::restart::FAILED_STARTS_MAX;
 use super::roster::{Seat, Stage};
 use super::staff::{End, Epoch, Failure, Step};
@@ -46,7 +46,7 @@ impl FrontEnd {
 
     /// Kills a worker that was starting, and is of no use any more.
     pub(super) fn kill_unneeded(&mut self, seat: Seat) {
-        if let Some(member) = self.member(seat) {
+        if let Some(member) = self.crew.get_mut(seat) {
             member.is_unneeded = true;
         }
         self.kill(seat);
@@ -73,10 +73,7 @@ impl FrontEnd {
         let hired = self.ask_for_worker(seat, (post, epoch));
         match hired {
             Ok(member) => {
-                if self.crew.len() <= seat.0 {
-                    self.crew.resize_with(seat.0 + 1, || None);
-                }
-                self.crew[seat.0] = Some(member);
+                self.crew.add(member);
                 self.staff.started(seat, post, epoch);
                 Ok(())
             }
@@ -85,7 +82,7 @@ impl FrontEnd {
                 self.outside
                     .exchange
                     .board
-                    .close(self.generation.wrapping_sub(1));
+                    .close(self.crew.started().wrapping_sub(1));
                 Err(error)
             }
         }
@@ -99,11 +96,7 @@ impl FrontEnd {
         let ledger = LedgerReader::create(slots).map_err(|error| {
             Error::os("a worker's ledger cannot be made")(io::Error::other(error))
         })?;
-        let key = WorkerKey {
-            seat,
-            generation: self.generation,
-        };
-        self.generation += 1;
+        let key = self.crew.enlist(seat);
         let page = self
             .outside
             .exchange
@@ -158,7 +151,7 @@ impl FrontEnd {
     pub(super) fn child_event(&mut self, event: ChildEvent, now: Duration) {
         match event {
             ChildEvent::Started { worker, pid, pidfd } => {
-                let Some(member) = self.crew_of(worker) else {
+                let Some(member) = self.crew.find(worker) else {
                     return;
                 };
                 let is_doomed = matches!(member.process, Process::Doomed);
@@ -190,14 +183,14 @@ impl FrontEnd {
 
     /// Takes a worker that is gone off the books, and sees that what it leaves is cared for.
     fn gone(&mut self, worker: WorkerKey, how: &Gone, now: Duration) {
-        if self.crew_of(worker).is_none() {
+        if self.crew.find(worker).is_none() {
             return;
         }
         // What is read now it may have done long ago.
         let heard = self.roster.heard(worker.seat);
         // Its last words are still in the channel and the ledger.
         self.hear_out(worker.seat, now);
-        let Some(mut member) = self.crew[worker.seat.0].take() else {
+        let Some(mut member) = self.crew.remove(worker.seat) else {
             return;
         };
         let stage = self.roster.stage(worker.seat);
@@ -308,7 +301,7 @@ impl FrontEnd {
     pub(super) fn expire_workers(&mut self, now: Duration) {
         let is_serving = self.phase == Phase::Serving;
         let kill_after = self.kill_after();
-        for member in self.crew.iter_mut().flatten() {
+        for member in self.crew.iter_mut() {
             if member.ends_by.is_some_and(|by| by <= now) {
                 member.ends_by = None;
                 // A server that ends has a deadline of its own.
@@ -336,7 +329,7 @@ impl FrontEnd {
         self.staff.ready(seat);
         self.last_starts.ready();
         let serving = self.staff.epoch();
-        let Some(member) = self.member(seat) else {
+        let Some(member) = self.crew.get_mut(seat) else {
             return;
         };
         member.ready_by = None;
@@ -360,7 +353,8 @@ impl FrontEnd {
     /// Tells that a worker can be used, once it was told that it has a process.
     fn tell_of_readiness(&mut self, seat: Seat) {
         let is_known = self
-            .member(seat)
+            .crew
+            .get_mut(seat)
             .is_some_and(|member| member.room.is_some() && member.pid().is_some());
         if is_known {
             self.tell_of(seat, |worker, generation| ServerEvent::WorkerReady {
@@ -372,11 +366,7 @@ impl FrontEnd {
 
     /// Announces the server once every worker is ready and known by its process id.
     pub(super) fn announce_if_complete(&mut self) {
-        let is_known = self
-            .crew
-            .iter()
-            .flatten()
-            .all(|member| member.pid().is_some());
+        let is_known = self.crew.iter().all(|member| member.pid().is_some());
         if self.outside.is_announced()
             || !is_known
             || self.staff.ready_posts() < self.staff.wanted()
@@ -392,11 +382,6 @@ impl FrontEnd {
             self.staff.complete();
             self.announce();
         }
-    }
-
-    fn crew_of(&mut self, worker: WorkerKey) -> Option<&mut CrewMember> {
-        let member = self.member(worker.seat)?;
-        (member.key == worker).then_some(member)
     }
 }
 

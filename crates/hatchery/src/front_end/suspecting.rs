@@ -159,7 +159,7 @@ impl FrontEnd {
 
     /// Takes back what is suspected of a connection, which a handler has given back or ended.
     pub(super) fn acquit(&mut self, placement: Placement) {
-        let member = self.member(placement.seat);
+        let member = self.crew.get_mut(placement.seat);
         let trace = member.and_then(|member| member.traces.take(placement.slot));
         self.poison.acquit_trace(trace);
     }
