@@ -53,7 +53,7 @@ impl FrontEnd {
             exit_code: how.status().and_then(|status| status.code()),
             signal: how.signal(),
             core_dumped: how.status().is_some_and(|status| status.core_dumped()),
-            oom_killed: how.is_kill() && !member.is_killed && self.oom.take(),
+            oom_killed: how.is_kill() && !member.is_killed && self.children.oom.take(),
             complaint: member.complaint.clone(),
             is_expected,
             leased: estate.leased,

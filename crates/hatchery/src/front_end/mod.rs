@@ -13,7 +13,8 @@
 //!   workers die of, [`complaints`] what is logged in full.
 //!
 //! What holds descriptors: [`listeners`] what is accepted from, [`kept`] and [`watching`]
-//! connections that are kept here, [`crew`] the workers, each a [`member`], [`served`] a listener beside those of the server,
+//! connections that are kept here, [`crew`] the workers, each a [`member`],
+//! [`children`] the processes, [`served`] a listener beside those of the server,
 //! [`outside`] whom it answers and tells.
 //!
 //! The other parts do what was decided, each one chapter of [`FrontEnd`]:
@@ -27,6 +28,7 @@ mod accepting;
 mod bequeathing;
 mod breaker;
 mod child;
+mod children;
 mod commanding;
 mod complaints;
 mod crew;
@@ -81,18 +83,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use hatchery_process::Peer;
-use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Sleep;
 
-use self::child::ChildEvent;
+use self::children::Children;
 use self::crew::Crew;
 use self::descriptors::Room;
 use self::kept::Kept;
 use self::last_starts::LastStarts;
 use self::listeners::Listeners;
 use self::member::CrewMember;
-use self::oom::OomWatch;
 use self::outside::Outside;
 use self::poison::Poison;
 use self::queue::WaitQueue;
@@ -101,18 +100,13 @@ pub(crate) use self::restart::{FAILED_STARTS_MAX, Restarts, Verdict};
 use self::roster::{Roster, STALLED_AFTER};
 pub(crate) use self::served::Served;
 use self::staff::Staff;
-use self::strangers::Strangers;
 use self::suspecting::Held;
 use self::upgrading::{Opened, Upgrade};
 use crate::config::{Overload, Scheduling};
 use crate::control::ServerEvent;
-use crate::error::{Error, Result, with_causes};
+use crate::error::{Error, Result};
 use crate::server::{Launch, Plan, Ready};
 use crate::signals::Signals;
-use crate::watch::watch;
-
-/// How long to wait before starting a fork server again that could not be started.
-const FORK_SERVER_RETRY: Duration = Duration::from_secs(1);
 
 /// A connection that was accepted and that no worker has used.
 #[derive(Debug)]
@@ -151,7 +145,6 @@ struct FrontEnd {
     listeners: Listeners,
     pause: accepting::Pause,
     room: Room,
-    oom: OomWatch,
     poison: Poison,
     held: Held,
     /// Held by every rejected client that is still being told so.
@@ -164,11 +157,8 @@ struct FrontEnd {
     crew: Crew,
     staff: Staff,
     connection: u64,
-    events: UnboundedReceiver<ChildEvent>,
-    events_sender: UnboundedSender<ChildEvent>,
-    fork_server: AsyncFd<OwnedFd>,
-    /// When to try again to start one.
-    fork_server_retry: Option<Duration>,
+    /// The processes of workers, and the fork server.
+    children: Children,
     /// Whether workers have been told to break off what they have.
     is_breaking_off: bool,
     /// Whom the server answers and tells.
@@ -176,7 +166,6 @@ struct FrontEnd {
     reload: Reload,
     last_starts: LastStarts,
     upgrade: Upgrade,
-    strangers: Strangers,
     /// How often it was reloaded.
     reloads: u32,
     /// Whether there is something that only the next turn sees to.
@@ -221,8 +210,7 @@ impl FrontEnd {
         } = upgrading::open(&plan, launch.control)?;
         plan.check_listeners(&listeners)?;
         launch.exchange.board.open_server(plan.is_direct());
-        let (events_sender, events) = unbounded_channel();
-        let fork_server = hatchery_process::fork_server_pidfd()?;
+        let children = Children::new(launch.signals)?;
         let mut crew = Crew::new();
         crew.check_up(plan.checks_up(), Duration::ZERO);
         let mut staff = Staff::new(plan.count, plan.max_unavailable());
@@ -233,7 +221,6 @@ impl FrontEnd {
             outcome: Ok(()),
             pause: accepting::Pause::default(),
             room: Room::new(),
-            oom: OomWatch::of_this_process(),
             poison: Poison::new(plan.server.poison_after, plan.server.poison_time),
             held: Held::default(),
             lingering: Arc::default(),
@@ -243,17 +230,12 @@ impl FrontEnd {
             crew,
             staff,
             connection: 0,
-            events,
-            events_sender,
-            fork_server: watch_fork_server(fork_server)?,
-            fork_server_retry: None,
+            children,
             is_breaking_off: false,
             outside: Outside::new(launch.exchange, launch.on_ready, control, admin),
             reload: Reload::default(),
             last_starts: LastStarts::default(),
             upgrade,
-            strangers: Strangers::watch(launch.signals)
-                .map_err(Error::os("children that end cannot be listened to"))?,
             reloads: 0,
             turn_again: false,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -272,11 +254,10 @@ impl FrontEnd {
         self.take_orders(context, now);
         self.progress_reload(context);
         self.progress_upgrade(context, now);
-        while let Poll::Ready(Some(event)) = self.events.poll_recv(context) {
+        while let Poll::Ready(event) = self.children.poll_event(context) {
             self.child_event(event, now);
         }
-        self.tend_fork_server(context, now);
-        self.strangers.collect(context);
+        self.children.tend(context, now);
         self.read_messages(context, now);
         self.expire_timers(now);
         self.read_ledgers(now);
@@ -352,7 +333,7 @@ impl FrontEnd {
         };
         let single = [
             self.crew.due(),
-            self.fork_server_retry,
+            self.children.due(),
             self.pause.until(),
             self.upgrade.retry(),
             self.room.retry(),
@@ -398,34 +379,4 @@ impl FrontEnd {
         self.notify_ready(self.born.elapsed());
         self.begin_awaited_reload();
     }
-
-    /// Starts the fork server again when it has died.
-    fn tend_fork_server(&mut self, context: &mut Context<'_>, now: Duration) {
-        let is_dead = self.fork_server.poll_read_ready(context).is_ready();
-        if !is_dead || self.fork_server_retry.is_some_and(|at| at > now) {
-            return;
-        }
-        tracing::warn!("the fork server died; starting another");
-        let successor = hatchery_process::ensure_running()
-            .and_then(|()| hatchery_process::fork_server_pidfd())
-            .map_err(Error::from)
-            .and_then(watch_fork_server);
-        match successor {
-            Ok(successor) => {
-                self.fork_server = successor;
-                self.fork_server_retry = None;
-                context.waker().wake_by_ref();
-            }
-            Err(error) => {
-                // Workers run on meanwhile.
-                let error = with_causes(&error);
-                tracing::error!(error, "the fork server could not be started again");
-                self.fork_server_retry = Some(now + FORK_SERVER_RETRY);
-            }
-        }
-    }
-}
-
-fn watch_fork_server(pidfd: OwnedFd) -> Result<AsyncFd<OwnedFd>> {
-    watch(pidfd).map_err(Error::os("the fork server cannot be watched"))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hatchery_process::{LedgerReader, Program, begin};
 
-use super::child::{ChildEvent, follow};
+use super::child::ChildEvent;
 use super::commanding::number;
 use super::deaths::{Estate, Gone};
 use super::member::{CrewMember, Process, WorkerKey};
@@ -138,7 +138,7 @@ impl FrontEnd {
             ..Program::new(&format!("hatchery-{}", seat.0), plan.body.entry)
         })?;
         drop(descriptors);
-        tokio::spawn(follow(starting, key, self.events_sender.clone()));
+        self.children.follow(starting, key);
         let now = self.born.elapsed();
         member.since = now;
         member.ready_by = Some(now.saturating_add(plan.workers.start_timeout));
