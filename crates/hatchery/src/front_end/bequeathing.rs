@@ -74,7 +74,7 @@ impl FrontEnd {
             return Err(accepted);
         };
         successor.waiting.push_back(accepted);
-        self.turn_again = true;
+        self.alarm.turn_again();
         Ok(())
     }
 
@@ -140,7 +140,7 @@ impl FrontEnd {
                 }
             }
         }
-        self.turn_again = true;
+        self.alarm.turn_again();
     }
 
     /// Receives the next connection; `None` if there will be none.

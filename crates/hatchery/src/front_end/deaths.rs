@@ -43,7 +43,7 @@ impl FrontEnd {
         is_expected: bool,
         estate: Estate,
     ) {
-        let now = self.born.elapsed();
+        let now = self.alarm.now();
         let usage = how.usage();
         let exit = WorkerExit {
             worker: number(member.key.seat),

@@ -96,7 +96,7 @@ impl FrontEnd {
 
     /// Gives a worker nothing more, and lets it end.
     pub(super) fn drain(&mut self, seat: Seat) {
-        let now = self.born.elapsed();
+        let now = self.alarm.now();
         self.roster.drain(seat);
         self.staff.leaves(seat);
         let ends_by = now.saturating_add(self.plan.workers.drain_timeout);
@@ -142,7 +142,7 @@ impl FrontEnd {
         self.phase = Phase::Ending;
         self.outside.notifying.tell(&[News::Stopping]);
         self.notify_status();
-        self.fail_reload(ControlError::Stopping, self.born.elapsed());
+        self.fail_reload(ControlError::Stopping, self.alarm.now());
         self.cancel_upgrade();
         self.listeners.close();
         for member in self.crew.iter_mut() {

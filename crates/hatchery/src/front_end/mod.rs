@@ -14,7 +14,7 @@
 //!
 //! What holds descriptors: [`listeners`] what is accepted from, [`kept`] and [`watching`]
 //! connections that are kept here, [`crew`] the workers, each a [`member`],
-//! [`children`] the processes, [`served`] a listener beside those of the server,
+//! [`children`] the processes, [`alarm`] the timer, [`served`] a listener beside those of the server,
 //! [`outside`] whom it answers and tells.
 //!
 //! The other parts do what was decided, each one chapter of [`FrontEnd`]:
@@ -25,6 +25,7 @@
 //! - `notifying`: what systemd is told of it.
 
 mod accepting;
+mod alarm;
 mod bequeathing;
 mod breaker;
 mod child;
@@ -75,16 +76,15 @@ pub(crate) use self::child::started;
 pub(crate) use self::listener::{AcceptOutcome, Listener, accept};
 pub(crate) use self::retiring::resident_bytes;
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::os::fd::OwnedFd;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hatchery_process::Peer;
-use tokio::time::Sleep;
 
+use self::alarm::Alarm;
 use self::children::Children;
 use self::crew::Crew;
 use self::descriptors::Room;
@@ -139,7 +139,6 @@ enum Phase {
 /// The front end of one server.
 struct FrontEnd {
     plan: Plan,
-    born: Instant,
     phase: Phase,
     outcome: Result<()>,
     listeners: Listeners,
@@ -168,10 +167,8 @@ struct FrontEnd {
     upgrade: Upgrade,
     /// How often it was reloaded.
     reloads: u32,
-    /// Whether there is something that only the next turn sees to.
-    turn_again: bool,
-    timer: Pin<Box<Sleep>>,
-    timer_at: Option<Duration>,
+    /// The clock, and when the next turn is.
+    alarm: Alarm,
 }
 
 /// Runs a server until it is told to stop and has drained, or cannot go on.
@@ -216,7 +213,6 @@ impl FrontEnd {
         let mut staff = Staff::new(plan.count, plan.max_unavailable());
         staff.limit_deaths(plan.intensity());
         Ok(Self {
-            born: Instant::now(),
             phase: Phase::Serving,
             outcome: Ok(()),
             pause: accepting::Pause::default(),
@@ -237,9 +233,7 @@ impl FrontEnd {
             last_starts: LastStarts::default(),
             upgrade,
             reloads: 0,
-            turn_again: false,
-            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
-            timer_at: None,
+            alarm: Alarm::new(),
             listeners: Listeners::new(&plan, listeners)?,
             plan,
         })
@@ -247,7 +241,7 @@ impl FrontEnd {
 
     /// Does everything that there is to do now, and sees to being woken for what comes.
     fn turn(&mut self, signals: &mut Signals, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let now = self.born.elapsed();
+        let now = self.alarm.now();
         while let Some(told) = signals.poll(context) {
             self.told(told, now);
         }
@@ -273,8 +267,8 @@ impl FrontEnd {
         if self.is_over() {
             return Poll::Ready(std::mem::replace(&mut self.outcome, Ok(())));
         }
-        more |= std::mem::take(&mut self.turn_again);
-        if more || self.poll_timer(context).is_ready() {
+        more |= self.alarm.take_turn();
+        if more || self.alarm.poll(self.next_deadline(), context).is_ready() {
             context.waker().wake_by_ref();
         }
         Poll::Pending
@@ -347,27 +341,6 @@ impl FrontEnd {
         single.into_iter().flatten().min()
     }
 
-    /// Sets the timer if the deadline is another, and polls it.
-    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let deadline = self.next_deadline();
-        let Some(at) = deadline else {
-            return Poll::Pending;
-        };
-        if self.timer_at != deadline {
-            self.timer_at = deadline;
-            let Some(instant) = self.born.checked_add(at) else {
-                // Later than time itself goes.
-                return Poll::Pending;
-            };
-            self.timer.as_mut().reset(instant.into());
-        }
-        let fired = self.timer.as_mut().poll(context);
-        if fired.is_ready() {
-            self.timer_at = None;
-        }
-        fired
-    }
-
     /// Tells the program that all workers are ready.
     fn announce(&mut self) {
         let ready = Ready {
@@ -376,7 +349,7 @@ impl FrontEnd {
             workers: self.crew.iter().filter_map(CrewMember::pid).collect(),
         };
         self.outside.announce(&ready);
-        self.notify_ready(self.born.elapsed());
+        self.notify_ready(self.alarm.now());
         self.begin_awaited_reload();
     }
 }

@@ -80,7 +80,7 @@ impl FrontEnd {
         self.reload.asker = asker;
         self.reload.stage = Stage::Reading(tokio::task::spawn_blocking(move || config.reload()));
         // Whether it has been read is asked from the next turn on.
-        self.turn_again = true;
+        self.alarm.turn_again();
     }
 
     /// Whether a reload is underway.
@@ -220,7 +220,7 @@ impl FrontEnd {
             let gone = self.listeners.rearrange(addresses, backlog);
             self.accept_from_the_leaving(gone, now);
             // New listeners are watched from the next turn on.
-            self.turn_again = true;
+            self.alarm.turn_again();
         }
         let connections_max = plan.server.max_connections.get();
         self.roster.change(plan.server.dispatch, connections_max);
@@ -280,7 +280,7 @@ impl FrontEnd {
 
     fn end_reload(&mut self, outcome: Result<Answer, ControlError>) {
         // Whether it was reloaded or goes on as it was: it serves.
-        self.notify_ready(self.born.elapsed());
+        self.notify_ready(self.alarm.now());
         if let Some(asker) = self.reload.asker.take() {
             // Whoever asked may have gone.
             let _gone = asker.send(outcome);

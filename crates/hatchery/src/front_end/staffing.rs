@@ -139,7 +139,7 @@ impl FrontEnd {
         })?;
         drop(descriptors);
         self.children.follow(starting, key);
-        let now = self.born.elapsed();
+        let now = self.alarm.now();
         member.since = now;
         member.ready_by = Some(now.saturating_add(plan.workers.start_timeout));
         member.retire_by = self.retirement_age(key.generation, now);

@@ -210,7 +210,7 @@ impl FrontEnd {
                 self.outside.tell(ServerEvent::Upgrading);
                 self.notify_status();
                 // What becomes of it is asked from the next turn on.
-                self.turn_again = true;
+                self.alarm.turn_again();
             }
             Err(error) => self.not_upgraded(error, asker),
         }
@@ -417,6 +417,6 @@ impl FrontEnd {
             });
         }
         // What the kernel has queued is accepted in the next turn.
-        self.turn_again = true;
+        self.alarm.turn_again();
     }
 }
