@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use super::complaints::Complaint;
 use super::listener::{AcceptOutcome, accept};
-use super::{Accepted, FrontEnd, Phase};
+use super::{Accepted, FrontEnd};
 use crate::config::Overload;
 
 /// How many connections one turn accepts from one listener before others have theirs.
@@ -74,7 +74,7 @@ enum Left {
 impl FrontEnd {
     /// Accepts what is waiting and has room; true if a listener has more.
     pub(super) fn accept(&mut self, context: &mut Context<'_>, now: Duration) -> bool {
-        let may_accept = self.phase == Phase::Serving && !self.upgrade.is_waiting();
+        let may_accept = self.life.is_serving() && !self.upgrade.is_waiting();
         if !may_accept || self.pause.until.is_some() {
             return false;
         }

@@ -14,8 +14,9 @@ use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
 use super::crew::SEND_RETRY;
+use super::life::Phase;
 use super::watching::has_spoken;
-use super::{Accepted, FrontEnd, Phase};
+use super::{Accepted, FrontEnd};
 use crate::upgrade::{Message, Parked, receive, send};
 
 /// How many connections are taken from the old program in a turn.
@@ -122,7 +123,7 @@ impl FrontEnd {
 
     /// Takes over the connections that the old program sends.
     pub(super) fn take_bequeathed(&mut self, context: &mut Context<'_>, now: Duration) {
-        if self.phase == Phase::Ending {
+        if self.life.phase == Phase::Ending {
             self.upgrade.testator = None;
         }
         for _ in 0..TAKEN_PER_TURN {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::FrontEnd;
+use super::life::Phase;
 use super::listener::Listener;
 use super::member::CrewMember;
 use super::roster::{Seat, Stage};
 use super::served::Served;
-use super::{FrontEnd, Phase};
 use crate::config::WorkerCount;
 use crate::control::Phase as SaidPhase;
 use crate::control::{
@@ -80,7 +81,7 @@ impl FrontEnd {
             Request::Workers => Ok(Answer::Workers(self.worker_statuses(now))),
             Request::Config => Ok(Answer::Config(self.plan.config.to_string())),
             Request::Kill(which) => self.kill_one(which),
-            _ if self.phase != Phase::Serving => Err(ControlError::Stopping),
+            _ if !self.life.is_serving() => Err(ControlError::Stopping),
             Request::Reload => {
                 self.begin_reload(Some(answer));
                 return;
@@ -99,7 +100,7 @@ impl FrontEnd {
     }
 
     fn scale_by(&mut self, more: i32) -> Result<Answer, ControlError> {
-        if self.phase != Phase::Serving {
+        if !self.life.is_serving() {
             return Err(ControlError::Stopping);
         }
         let wanted = u32::try_from(self.staff.wanted()).unwrap_or(u32::MAX);
@@ -199,7 +200,7 @@ impl FrontEnd {
         ServerStatus {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
-            phase: match self.phase {
+            phase: match self.life.phase {
                 Phase::Serving if self.is_reloading() => SaidPhase::Reloading,
                 Phase::Serving if self.upgrade.is_underway() => SaidPhase::Upgrading,
                 Phase::Serving => SaidPhase::Serving,

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::FrontEnd;
+use super::life::Phase;
 use super::member::{Farewell, SendRefusal};
 use super::roster::{Seat, Stage};
-use super::{FrontEnd, Phase};
 use crate::control::{ControlError, ServerEvent};
 use crate::error::Error;
 use crate::signals::Urgency;
@@ -13,10 +14,10 @@ use crate::systemd::News;
 impl FrontEnd {
     /// Begins to end the server, or ends it.
     pub(super) fn stop(&mut self, urgency: Urgency, now: Duration) {
-        match (self.phase, urgency) {
+        match (self.life.phase, urgency) {
             (Phase::Serving, Urgency::Drain) => self.begin_drain(now),
             (Phase::Serving | Phase::Draining(_), Urgency::Kill) => {
-                self.outcome = Err(Error::Killed);
+                self.life.fail(Error::Killed);
                 self.kill_all();
             }
             (Phase::Draining(_) | Phase::Ending, _) => {}
@@ -32,7 +33,7 @@ impl FrontEnd {
         self.release_kept(now);
         self.place_waiting(now);
         self.hand_over(now);
-        self.phase = Phase::Draining(now.saturating_add(self.plan.workers.drain_timeout));
+        self.life.phase = Phase::Draining(now.saturating_add(self.plan.workers.drain_timeout));
         self.outside.notifying.tell(&[News::Stopping]);
         self.notify_status();
         self.listeners.close();
@@ -40,7 +41,7 @@ impl FrontEnd {
 
     /// Tells workers to drain once nothing waits for one, and kills them when time is up.
     pub(super) fn progress_drain(&mut self, now: Duration) {
-        let Phase::Draining(deadline) = self.phase else {
+        let Phase::Draining(deadline) = self.life.phase else {
             return;
         };
         if deadline <= now && self.break_off(now) {
@@ -50,7 +51,7 @@ impl FrontEnd {
             let killed = self.crew.iter().count();
             if killed > 0 {
                 tracing::warn!(workers = killed, "not finished in time: killed");
-                self.outcome = Err(Error::DrainTimeout { killed });
+                self.life.fail(Error::DrainTimeout { killed });
             }
             self.kill_all();
             return;
@@ -83,11 +84,11 @@ impl FrontEnd {
 
     /// Has all workers break off what they have; false if they were told before, or are not to be.
     fn break_off(&mut self, now: Duration) -> bool {
-        let Some(after) = self.kill_after().filter(|_| !self.is_breaking_off) else {
+        let Some(after) = self.kill_after().filter(|_| !self.life.is_breaking_off) else {
             return false;
         };
-        self.is_breaking_off = true;
-        self.phase = Phase::Draining(now.saturating_add(after));
+        self.life.is_breaking_off = true;
+        self.life.phase = Phase::Draining(now.saturating_add(after));
         for member in self.crew.iter_mut() {
             member.break_off();
         }
@@ -139,7 +140,7 @@ impl FrontEnd {
 
     /// Ends the server at once.
     pub(super) fn kill_all(&mut self) {
-        self.phase = Phase::Ending;
+        self.life.phase = Phase::Ending;
         self.outside.notifying.tell(&[News::Stopping]);
         self.notify_status();
         self.fail_reload(ControlError::Stopping, self.alarm.now());
@@ -153,7 +154,7 @@ impl FrontEnd {
     /// Whether nothing is left to wait for.
     pub(super) fn is_over(&self) -> bool {
         let is_empty = self.crew.iter().next().is_none();
-        match self.phase {
+        match self.life.phase {
             Phase::Serving => false,
             // While connections wait, there will be a worker for them.
             Phase::Draining(_) => is_empty && self.queue.is_empty() && self.upgrade.is_delivered(),

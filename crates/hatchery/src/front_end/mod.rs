@@ -41,6 +41,7 @@ mod idle;
 mod kept;
 mod last_starts;
 mod lease;
+mod life;
 mod listener;
 mod listeners;
 mod member;
@@ -89,7 +90,7 @@ use self::children::Children;
 use self::crew::Crew;
 use self::descriptors::Room;
 use self::kept::Kept;
-use self::last_starts::LastStarts;
+use self::life::Life;
 use self::listeners::Listeners;
 use self::member::CrewMember;
 use self::outside::Outside;
@@ -126,21 +127,11 @@ struct Accepted {
     consumed: u64,
 }
 
-/// What the server is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Serving,
-    /// It ends once its workers have, and kills them at this time.
-    Draining(Duration),
-    /// Its workers are killed, for one reason or another.
-    Ending,
-}
-
 /// The front end of one server.
 struct FrontEnd {
     plan: Plan,
-    phase: Phase,
-    outcome: Result<()>,
+    /// How far its life is, and how it will have ended.
+    life: Life,
     listeners: Listeners,
     pause: accepting::Pause,
     room: Room,
@@ -158,12 +149,9 @@ struct FrontEnd {
     connection: u64,
     /// The processes of workers, and the fork server.
     children: Children,
-    /// Whether workers have been told to break off what they have.
-    is_breaking_off: bool,
     /// Whom the server answers and tells.
     outside: Outside,
     reload: Reload,
-    last_starts: LastStarts,
     upgrade: Upgrade,
     /// How often it was reloaded.
     reloads: u32,
@@ -213,8 +201,7 @@ impl FrontEnd {
         let mut staff = Staff::new(plan.count, plan.max_unavailable());
         staff.limit_deaths(plan.intensity());
         Ok(Self {
-            phase: Phase::Serving,
-            outcome: Ok(()),
+            life: Life::new(),
             pause: accepting::Pause::default(),
             room: Room::new(),
             poison: Poison::new(plan.server.poison_after, plan.server.poison_time),
@@ -227,10 +214,8 @@ impl FrontEnd {
             staff,
             connection: 0,
             children,
-            is_breaking_off: false,
             outside: Outside::new(launch.exchange, launch.on_ready, control, admin),
             reload: Reload::default(),
-            last_starts: LastStarts::default(),
             upgrade,
             reloads: 0,
             alarm: Alarm::new(),
@@ -265,7 +250,7 @@ impl FrontEnd {
         self.progress_drain(now);
         self.send_parked(now);
         if self.is_over() {
-            return Poll::Ready(std::mem::replace(&mut self.outcome, Ok(())));
+            return Poll::Ready(self.life.take_outcome());
         }
         more |= self.alarm.take_turn();
         if more || self.alarm.poll(self.next_deadline(), context).is_ready() {
@@ -280,7 +265,7 @@ impl FrontEnd {
             !self.queue.is_empty() || (self.listeners.accepts() && !self.roster.has_credit(now));
         // Where a handler owns the socket, its end is seen when the last copy closes.
         let holds_ends_back = self.plan.body.is_blocking && self.roster.has_leases();
-        let must_know = waits_for_room || holds_ends_back || self.phase != Phase::Serving;
+        let must_know = waits_for_room || holds_ends_back || !self.life.is_serving();
         if !must_know && !self.roster.has_leases() {
             self.crew.stop_ticking();
             return false;
@@ -302,7 +287,7 @@ impl FrontEnd {
         self.crew.expire(now);
         self.pause.expire(now);
         self.room.expire(now);
-        self.last_starts.expire(now);
+        self.life.last_starts.expire(now);
         self.expire_workers(now);
         self.expire_ages(now);
         self.expire_waiting(now);
@@ -316,14 +301,10 @@ impl FrontEnd {
 
     /// When a turn is due even if nothing happens.
     fn next_deadline(&self) -> Option<Duration> {
-        let vacancy = self.staff.due().filter(|_| self.phase == Phase::Serving);
+        let vacancy = self.staff.due().filter(|_| self.life.is_serving());
         let waiting = match self.plan.server.overload {
             Overload::Wait => None,
             _ => self.queue.next_expiry(),
-        };
-        let drain = match self.phase {
-            Phase::Draining(deadline) => Some(deadline),
-            Phase::Serving | Phase::Ending => None,
         };
         let single = [
             self.crew.due(),
@@ -333,9 +314,8 @@ impl FrontEnd {
             self.room.retry(),
             self.outside.due(),
             self.kept.next_silence(&self.plan.server),
-            self.last_starts.due(),
+            self.life.due(),
             waiting,
-            drain,
             vacancy,
         ];
         single.into_iter().flatten().min()

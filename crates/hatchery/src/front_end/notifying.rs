@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::FrontEnd;
+use super::life::Phase;
 use super::roster::Stage;
-use super::{FrontEnd, Phase};
 use crate::systemd::{News, Notifier};
 
 /// Who is told, and when next.
@@ -68,7 +69,7 @@ impl FrontEnd {
     fn status_line(&self) -> String {
         let workers = self.staff.wanted();
         let addresses = self.listeners.addresses().join(" ");
-        match self.phase {
+        match self.life.phase {
             Phase::Serving if self.upgrade.is_underway() => {
                 format!("serving {addresses} with {workers} workers; a new program is started")
             }
@@ -91,7 +92,7 @@ impl FrontEnd {
         }
         let mut seats = self.crew.seats();
         // While it drains there may be none, and systemd has its own limit for that.
-        let is_alive = self.phase != Phase::Serving
+        let is_alive = !self.life.is_serving()
             || seats.any(|seat| self.roster.stage(seat) == Some(Stage::Ready));
         if is_alive {
             notifier.tell(&[News::Watchdog]);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::roster::Placement;
 use super::watching::has_spoken;
-use super::{Accepted, FrontEnd, Phase};
+use super::{Accepted, FrontEnd};
 use crate::config::Overload;
 use crate::upgrade::Parked;
 
@@ -146,7 +146,7 @@ impl FrontEnd {
 
     /// Keeps a connection, which the roster counts as kept, until its client sends something.
     fn park(&mut self, accepted: Accepted, now: Duration) {
-        let is_serving = self.phase == Phase::Serving;
+        let is_serving = self.life.is_serving();
         let unwatched = match is_serving {
             true => self.kept.parked.add(accepted, now),
             false => Err(accepted),

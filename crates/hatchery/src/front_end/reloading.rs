@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use super::FrontEnd;
 use super::commanding::Asker;
 use super::listener::{BindOptions, Listener};
 use super::listeners::{Address, Leaving};
 use super::retiring::{check_at_start, resident_bytes};
 use super::roster::Seat;
 use super::staff::Epoch;
-use super::{FrontEnd, Phase};
 use crate::config::{Config, ConfigError};
 use crate::control::{Answer, ControlError, ServerEvent};
 use crate::error::{Error, with_causes};
@@ -53,7 +53,7 @@ struct Renewal {
 impl FrontEnd {
     /// Begins to reload, if no other reload is underway.
     pub(super) fn begin_reload(&mut self, asker: Option<Asker>) {
-        if self.phase != Phase::Serving {
+        if !self.life.is_serving() {
             return;
         }
         if self.is_reloading() || self.upgrade.is_underway() || !self.outside.is_announced() {

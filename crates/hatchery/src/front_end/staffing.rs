@@ -9,12 +9,13 @@ use hatchery_process::{LedgerReader, Program, begin};
 use super::child::ChildEvent;
 use super::commanding::number;
 use super::deaths::{Estate, Gone};
+use super::life::Phase;
 use super::member::{CrewMember, Process, WorkerKey};
 use super::restart::FAILED_STARTS_MAX;
 use super::roster::{Seat, Stage};
 use super::staff::{End, Epoch, Failure, Step};
 use super::watching::has_spoken;
-use super::{Accepted, FrontEnd, Phase};
+use super::{Accepted, FrontEnd};
 use crate::config::{LogFormat, Scheduling};
 use crate::control::{ControlError, ServerEvent};
 use crate::error::{Error, Result, with_causes};
@@ -31,7 +32,7 @@ impl FrontEnd {
 
     /// Does what the staff needs.
     pub(super) fn work_on_staff(&mut self, now: Duration) {
-        while self.phase == Phase::Serving
+        while self.life.is_serving()
             && let Some(step) = self.staff.next(now)
         {
             match step {
@@ -204,8 +205,8 @@ impl FrontEnd {
         let in_hand = in_hand + u32::try_from(touched.len()).unwrap_or(u32::MAX);
         let is_done = stage == Some(Stage::Draining) && how.is_success();
         let was_unneeded =
-            member.is_unneeded || (stage == Some(Stage::Starting) && self.phase != Phase::Serving);
-        let was_idle = self.phase == Phase::Ending && in_hand == 0;
+            member.is_unneeded || (stage == Some(Stage::Starting) && !self.life.is_serving());
+        let was_idle = self.life.phase == Phase::Ending && in_hand == 0;
         let is_meant = is_done || was_unneeded || was_idle;
         let traces = std::mem::take(&mut member.traces);
         let is_own_doing = how.is_own_doing() && !is_done;
@@ -231,7 +232,7 @@ impl FrontEnd {
         };
         let failure = self.staff.gone(worker.seat, end, now);
         let reason = || member.complaint.unwrap_or_else(|| how.to_string());
-        if self.phase == Phase::Serving {
+        if self.life.is_serving() {
             self.take_failure(failure, now, reason);
         } else if how.has_failed() && served == 0 && !is_done {
             self.last_start_failed(&reason(), now);
@@ -290,7 +291,7 @@ impl FrontEnd {
 
     /// Ends a server that cannot be started, with what became of the last worker.
     fn give_up(&mut self, reason: String) {
-        self.outcome = Err(Error::WorkersFailed {
+        self.life.fail(Error::WorkersFailed {
             attempts: FAILED_STARTS_MAX,
             reason,
         });
@@ -299,7 +300,7 @@ impl FrontEnd {
 
     /// Kills workers that take too long to become ready, or to end after they have retired.
     pub(super) fn expire_workers(&mut self, now: Duration) {
-        let is_serving = self.phase == Phase::Serving;
+        let is_serving = self.life.is_serving();
         let kill_after = self.kill_after();
         for member in self.crew.iter_mut() {
             if member.ends_by.is_some_and(|by| by <= now) {
@@ -327,7 +328,7 @@ impl FrontEnd {
     /// Notes that a worker can be used.
     pub(super) fn became_ready(&mut self, seat: Seat, room: u32, now: Duration) {
         self.staff.ready(seat);
-        self.last_starts.ready();
+        self.life.last_starts.ready();
         let serving = self.staff.epoch();
         let Some(member) = self.crew.get_mut(seat) else {
             return;
@@ -345,7 +346,7 @@ impl FrontEnd {
         self.weigh(seat);
         // One that becomes ready while the server drains may still be needed by those who wait;
         // if it is not, it drains later in this turn.
-        if self.phase == Phase::Serving {
+        if self.life.is_serving() {
             self.announce_if_complete();
         }
     }
@@ -374,7 +375,7 @@ impl FrontEnd {
             return;
         }
         if let Err(error) = self.check_memory() {
-            self.outcome = Err(error);
+            self.life.fail(error);
             self.kill_all();
             return;
         }

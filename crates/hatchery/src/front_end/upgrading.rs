@@ -12,11 +12,11 @@ use std::time::Duration;
 use rustix::process::{Signal, kill_process};
 use tokio::io::unix::AsyncFd;
 
+use super::FrontEnd;
 use super::bequeathing::{Successor, Testator};
 use super::commanding::{Asker, open_control, serve_control};
 use super::listener::{BindOptions, Listener};
 use super::served::Served;
-use super::{FrontEnd, Phase};
 use crate::admin::{open_admin, serve_admin};
 use crate::config::{BindAddress, Origin};
 use crate::control::{Answer, Control, ControlError, ServerEvent, Upgraded};
@@ -217,7 +217,7 @@ impl FrontEnd {
     }
 
     fn check_upgrade(&self) -> std::result::Result<(), ControlError> {
-        if self.phase != Phase::Serving {
+        if !self.life.is_serving() {
             Err(ControlError::Stopping)
         } else if self.upgrade.is_underway() {
             Err(ControlError::Upgrading)
