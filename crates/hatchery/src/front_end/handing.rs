@@ -249,7 +249,7 @@ impl FrontEnd {
                     let lease = self.roster.finished(Placement { seat, slot }, now)?;
                     let used = member.traces.take(slot);
                     let trace = used.or_else(|| lease.as_ref().map(Trace::of));
-                    self.poison.acquit_trace(trace);
+                    self.suspicion.poison.acquit_trace(trace);
                 }
             }
         }

@@ -101,7 +101,7 @@ pub(crate) use self::restart::{FAILED_STARTS_MAX, Restarts, Verdict};
 use self::roster::{Roster, STALLED_AFTER};
 pub(crate) use self::served::Served;
 use self::staff::Staff;
-use self::suspecting::Held;
+use self::suspecting::Suspicion;
 use self::upgrading::{Opened, Upgrade};
 use crate::config::{Overload, Scheduling};
 use crate::control::ServerEvent;
@@ -135,8 +135,8 @@ struct FrontEnd {
     listeners: Listeners,
     pause: accepting::Pause,
     room: Room,
-    poison: Poison,
-    held: Held,
+    /// What workers may die of, and who is looked at for that.
+    suspicion: Suspicion,
     /// Held by every rejected client that is still being told so.
     lingering: Arc<()>,
     roster: Roster<Accepted>,
@@ -196,6 +196,7 @@ impl FrontEnd {
         plan.check_listeners(&listeners)?;
         launch.exchange.board.open_server(plan.is_direct());
         let children = Children::new(launch.signals)?;
+        let poison = Poison::new(plan.server.poison_after, plan.server.poison_time);
         let mut crew = Crew::new();
         crew.check_up(plan.checks_up(), Duration::ZERO);
         let mut staff = Staff::new(plan.count, plan.max_unavailable());
@@ -204,8 +205,7 @@ impl FrontEnd {
             life: Life::new(),
             pause: accepting::Pause::default(),
             room: Room::new(),
-            poison: Poison::new(plan.server.poison_after, plan.server.poison_time),
-            held: Held::default(),
+            suspicion: Suspicion::new(poison),
             lingering: Arc::default(),
             roster: Roster::new(plan.server.dispatch, plan.server.max_connections.get()),
             queue: WaitQueue::new(plan.queue_len(), plan.server.queue_timeout),

@@ -229,7 +229,9 @@ impl FrontEnd {
         self.staff.replace_at_once(plan.max_unavailable());
         self.staff.limit_deaths(plan.intensity());
         let server = &plan.server;
-        self.poison.change(server.poison_after, server.poison_time);
+        self.suspicion
+            .poison
+            .change(server.poison_after, server.poison_time);
         self.crew.check_up(plan.checks_up(), now);
         self.plan = plan;
         self.reloads += 1;
