@@ -32,25 +32,42 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How many rejected clients are waited for at once.
 const LINGERING_MAX: usize = 256;
 
+/// Who has come in, and until when nobody else does.
+#[derive(Debug, Default)]
+pub(super) struct Door {
+    pause: Pause,
+    /// How many connections have got a number.
+    numbered: u64,
+    /// Held by every rejected client that is still being told so.
+    lingering: Arc<()>,
+}
+
 /// Not accepting for a while, because this process or the machine is out of descriptors.
 #[derive(Debug, Default)]
-pub(super) struct Pause {
+struct Pause {
     until: Option<Duration>,
     last: Duration,
 }
 
-impl Pause {
-    /// When it ends, if there is one.
-    pub(super) fn until(&self) -> Option<Duration> {
-        self.until
+impl Door {
+    /// How many connections have come, ever.
+    pub(super) fn numbered(&self) -> u64 {
+        self.numbered
+    }
+
+    /// When it opens again, if it is closed for a while.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.pause.until
     }
 
     pub(super) fn expire(&mut self, now: Duration) {
-        if self.until.is_some_and(|until| until <= now) {
-            self.until = None;
+        if self.pause.until.is_some_and(|until| until <= now) {
+            self.pause.until = None;
         }
     }
+}
 
+impl Pause {
     fn begin(&mut self, now: Duration) {
         self.last = (self.last * 2).clamp(PAUSE, PAUSE_MAX);
         self.until = Some(now + self.last);
@@ -75,7 +92,7 @@ impl FrontEnd {
     /// Accepts what is waiting and has room; true if a listener has more.
     pub(super) fn accept(&mut self, context: &mut Context<'_>, now: Duration) -> bool {
         let may_accept = self.life.is_serving() && !self.upgrade.is_waiting();
-        if !may_accept || self.pause.until.is_some() {
+        if !may_accept || self.door.pause.until.is_some() {
             return false;
         }
         let mut more = false;
@@ -100,7 +117,7 @@ impl FrontEnd {
             };
             match polled {
                 Ok((AcceptOutcome::Connection(socket, peer), serial)) => {
-                    self.pause.went_well();
+                    self.door.pause.went_well();
                     let accepted = self.welcome(serial, socket, peer);
                     if let Err(accepted) = self.await_first_bytes(accepted, now) {
                         self.admit(accepted, now);
@@ -113,7 +130,7 @@ impl FrontEnd {
                 }
                 Err(error) => {
                     tracing::error!(%error, "a listener failed");
-                    self.pause.begin(now);
+                    self.door.pause.begin(now);
                     return Left::NoRoom;
                 }
             }
@@ -179,14 +196,14 @@ impl FrontEnd {
     /// Writes the message and closes, in its own time if there is not too much of that already.
     fn reject(&self, socket: OwnedFd) {
         let message = self.plan.server.reject_message.clone();
-        if Arc::strong_count(&self.lingering) > LINGERING_MAX {
+        if Arc::strong_count(&self.door.lingering) > LINGERING_MAX {
             // The socket's buffer is empty and the message short: it fits, and may be lost only if
             // the client is sending.
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
             let _full = send(&socket, message.as_bytes(), flags);
             return;
         }
-        let counted = Arc::clone(&self.lingering);
+        let counted = Arc::clone(&self.door.lingering);
         tokio::spawn(async move {
             // A client that does not listen is not waited for.
             let _timeout = tokio::time::timeout(LINGER, say_no(socket, message)).await;
@@ -199,7 +216,7 @@ impl FrontEnd {
     /// The connection that found no room stays in the kernel's queue.
     fn make_room(&mut self, error: &io::Error, now: Duration) {
         self.free_descriptors(error, now);
-        self.pause.begin(now);
+        self.door.pause.begin(now);
     }
 
     /// Frees descriptors that are held only in case a worker dies.
@@ -248,11 +265,11 @@ impl FrontEnd {
 
     /// Gives a connection that is new to this program its number.
     pub(super) fn enroll(&mut self, listener: u16, socket: OwnedFd, peer: Peer) -> Accepted {
-        self.connection += 1;
+        self.door.numbered += 1;
         self.room.note(&socket);
         Accepted {
             socket,
-            id: self.connection,
+            id: self.door.numbered,
             listener,
             peer,
             deaths: 0,

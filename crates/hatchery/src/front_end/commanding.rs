@@ -224,7 +224,7 @@ impl FrontEnd {
             parked: self.kept.parked.len(),
             waiting: self.queue.len(),
             breaker: self.breaker_state(),
-            accepted: self.connection,
+            accepted: self.door.numbered(),
             started: self.crew.started(),
         }
     }

@@ -79,12 +79,12 @@ pub(crate) use self::retiring::resident_bytes;
 
 use std::future::poll_fn;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hatchery_process::Peer;
 
+use self::accepting::Door;
 use self::alarm::Alarm;
 use self::children::Children;
 use self::crew::Crew;
@@ -133,12 +133,11 @@ struct FrontEnd {
     /// How far its life is, and how it will have ended.
     life: Life,
     listeners: Listeners,
-    pause: accepting::Pause,
+    /// Who has come in, and until when nobody else does.
+    door: Door,
     room: Room,
     /// What workers may die of, and who is looked at for that.
     suspicion: Suspicion,
-    /// Held by every rejected client that is still being told so.
-    lingering: Arc<()>,
     roster: Roster<Accepted>,
     queue: WaitQueue<Accepted>,
     /// Connections whose clients have nothing to say.
@@ -146,7 +145,6 @@ struct FrontEnd {
     /// The workers, and when the front end turns to them.
     crew: Crew,
     staff: Staff,
-    connection: u64,
     /// The processes of workers, and the fork server.
     children: Children,
     /// Whom the server answers and tells.
@@ -203,16 +201,14 @@ impl FrontEnd {
         staff.limit_deaths(plan.intensity());
         Ok(Self {
             life: Life::new(),
-            pause: accepting::Pause::default(),
+            door: Door::default(),
             room: Room::new(),
             suspicion: Suspicion::new(poison),
-            lingering: Arc::default(),
             roster: Roster::new(plan.server.dispatch, plan.server.max_connections.get()),
             queue: WaitQueue::new(plan.queue_len(), plan.server.queue_timeout),
             kept: Kept::new().map_err(Error::os("connections cannot be watched"))?,
             crew,
             staff,
-            connection: 0,
             children,
             outside: Outside::new(launch.exchange, launch.on_ready, control, admin),
             reload: Reload::default(),
@@ -285,7 +281,7 @@ impl FrontEnd {
     /// Does what has become due.
     fn expire_timers(&mut self, now: Duration) {
         self.crew.expire(now);
-        self.pause.expire(now);
+        self.door.expire(now);
         self.room.expire(now);
         self.life.last_starts.expire(now);
         self.expire_workers(now);
@@ -309,7 +305,7 @@ impl FrontEnd {
         let single = [
             self.crew.due(),
             self.children.due(),
-            self.pause.until(),
+            self.door.due(),
             self.upgrade.retry(),
             self.room.retry(),
             self.outside.due(),
