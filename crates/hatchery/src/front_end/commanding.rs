@@ -208,7 +208,7 @@ impl FrontEnd {
                 Phase::Ending => SaidPhase::Ending,
             },
             uptime_ms: millis(now),
-            reloads: self.reloads,
+            reloads: self.reload.count,
             addresses: self.listeners.addresses(),
             admin: self
                 .outside

@@ -151,8 +151,6 @@ struct FrontEnd {
     outside: Outside,
     reload: Reload,
     upgrade: Upgrade,
-    /// How often it was reloaded.
-    reloads: u32,
     /// The clock, and when the next turn is.
     alarm: Alarm,
 }
@@ -213,7 +211,6 @@ impl FrontEnd {
             outside: Outside::new(launch.exchange, launch.on_ready, control, admin),
             reload: Reload::default(),
             upgrade,
-            reloads: 0,
             alarm: Alarm::new(),
             listeners: Listeners::new(&plan, listeners)?,
             plan,

@@ -29,6 +29,8 @@ pub(super) struct Reload {
     asker: Option<Asker>,
     /// Whether a signal has asked for another since it began.
     again: bool,
+    /// How often the server was reloaded.
+    pub(super) count: u32,
 }
 
 #[derive(Default)]
@@ -234,7 +236,7 @@ impl FrontEnd {
             .change(server.poison_after, server.poison_time);
         self.crew.check_up(plan.checks_up(), now);
         self.plan = plan;
-        self.reloads += 1;
+        self.reload.count += 1;
         for seat in self.crew.seats() {
             let member = self
                 .crew
