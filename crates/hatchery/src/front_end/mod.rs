@@ -129,30 +129,38 @@ struct Accepted {
 
 /// The front end of one server.
 struct FrontEnd {
+    /// The configuration, checked.
     plan: Plan,
-    /// How far its life is, and how it will have ended.
+    /// How far the server is, and how it will have ended.
     life: Life,
+    /// What it listens on.
     listeners: Listeners,
     /// Who has come in, and until when nobody else does.
     door: Door,
+    /// Whether there is room for a descriptor that a worker sends.
     room: Room,
+    /// Which worker gets a connection, and what each has.
+    roster: Roster<Accepted>,
+    /// Connections that wait for a worker.
+    queue: WaitQueue<Accepted>,
+    /// Connections that wait for their clients.
+    kept: Kept,
     /// What workers may die of, and who is looked at for that.
     suspicion: Suspicion,
-    roster: Roster<Accepted>,
-    queue: WaitQueue<Accepted>,
-    /// Connections whose clients have nothing to say.
-    kept: Kept,
     /// The workers, and when the front end turns to them.
     crew: Crew,
+    /// How many workers are wanted, and when one starts or ends.
     staff: Staff,
     /// The processes of workers, and the fork server.
     children: Children,
-    /// Whom the server answers and tells.
-    outside: Outside,
-    reload: Reload,
-    upgrade: Upgrade,
     /// The clock, and when the next turn is.
     alarm: Alarm,
+    /// Whom the server answers and tells.
+    outside: Outside,
+    /// The reload that is underway.
+    reload: Reload,
+    /// The program that takes over, or that this one takes over from.
+    upgrade: Upgrade,
 }
 
 /// Runs a server until it is told to stop and has drained, or cannot go on.
@@ -199,20 +207,20 @@ impl FrontEnd {
         staff.limit_deaths(plan.intensity());
         Ok(Self {
             life: Life::new(),
+            listeners: Listeners::new(&plan, listeners)?,
             door: Door::default(),
             room: Room::new(),
-            suspicion: Suspicion::new(poison),
             roster: Roster::new(plan.server.dispatch, plan.server.max_connections.get()),
             queue: WaitQueue::new(plan.queue_len(), plan.server.queue_timeout),
             kept: Kept::new().map_err(Error::os("connections cannot be watched"))?,
+            suspicion: Suspicion::new(poison),
             crew,
             staff,
             children,
+            alarm: Alarm::new(),
             outside: Outside::new(launch.exchange, launch.on_ready, control, admin),
             reload: Reload::default(),
             upgrade,
-            alarm: Alarm::new(),
-            listeners: Listeners::new(&plan, listeners)?,
             plan,
         })
     }
