@@ -12,10 +12,10 @@
 //! - [`pulse`] whose loop stands still, [`overdue`] which handler takes too long, [`poison`] what
 //!   workers die of, [`complaints`] what is logged in full.
 //!
-//! What holds descriptors: [`listeners`] what is accepted from, [`kept`] and [`watching`]
-//! connections that are kept here, [`crew`] the workers, each a [`member`],
-//! [`children`] the processes, [`alarm`] the timer, [`served`] a listener beside those of the server,
-//! [`outside`] whom it answers and tells.
+//! What holds descriptors: [`listeners`] what is accepted from, [`kept`] and [`watching`] connections
+//! that wait for their clients, [`crew`] the workers, each a [`member`], [`children`] their processes,
+//! [`outside`] who is answered and told, [`served`] a listener beside those of the server. [`alarm`] has
+//! the clock, and [`life`] says how far the server is.
 //!
 //! The other parts do what was decided, each one chapter of [`FrontEnd`]:
 //!
