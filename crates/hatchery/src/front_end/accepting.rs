@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use super::complaints::Complaint;
 use super::listener::{AcceptOutcome, accept};
-use super::{Accepted, FrontEnd, Phase};
+use super::{Accepted, FrontEnd};
 use crate::config::Overload;
 
 /// How many connections one turn accepts from one listener before others have theirs.
@@ -32,25 +32,42 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How many rejected clients are waited for at once.
 const LINGERING_MAX: usize = 256;
 
+/// Who has come in, and until when nobody else does.
+#[derive(Debug, Default)]
+pub(super) struct Door {
+    pause: Pause,
+    /// How many connections have got a number.
+    numbered: u64,
+    /// Held by every rejected client that is still being told so.
+    lingering: Arc<()>,
+}
+
 /// Not accepting for a while, because this process or the machine is out of descriptors.
 #[derive(Debug, Default)]
-pub(super) struct Pause {
+struct Pause {
     until: Option<Duration>,
     last: Duration,
 }
 
-impl Pause {
-    /// When it ends, if there is one.
-    pub(super) fn until(&self) -> Option<Duration> {
-        self.until
+impl Door {
+    /// How many connections have come, ever.
+    pub(super) fn numbered(&self) -> u64 {
+        self.numbered
+    }
+
+    /// When it opens again, if it is closed for a while.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.pause.until
     }
 
     pub(super) fn expire(&mut self, now: Duration) {
-        if self.until.is_some_and(|until| until <= now) {
-            self.until = None;
+        if self.pause.until.is_some_and(|until| until <= now) {
+            self.pause.until = None;
         }
     }
+}
 
+impl Pause {
     fn begin(&mut self, now: Duration) {
         self.last = (self.last * 2).clamp(PAUSE, PAUSE_MAX);
         self.until = Some(now + self.last);
@@ -74,16 +91,12 @@ enum Left {
 impl FrontEnd {
     /// Accepts what is waiting and has room; true if a listener has more.
     pub(super) fn accept(&mut self, context: &mut Context<'_>, now: Duration) -> bool {
-        let may_accept = self.phase == Phase::Serving && !self.upgrade.is_waiting();
-        if !may_accept || self.pause.until.is_some() {
+        let may_accept = self.life.is_serving() && !self.upgrade.is_waiting();
+        if !may_accept || self.door.pause.until.is_some() {
             return false;
         }
         let mut more = false;
-        let count = self.accepting.len();
-        // Each turn begins with another listener, so that none takes all the room.
-        let first = self.first_listener.wrapping_add(1);
-        self.first_listener = first;
-        for index in (0..count).map(|offset| first.wrapping_add(offset) % count) {
+        for index in self.listeners.in_turn() {
             match self.accept_from(index, context, now) {
                 Left::Empty => {}
                 Left::More => more = true,
@@ -98,35 +111,26 @@ impl FrontEnd {
             if !self.has_room(now) {
                 return Left::NoRoom;
             }
-            // The readiness is tokio's memory of the last event; asking costs no system call.
-            let Poll::Ready(Ok(mut guard)) = self.accepting[index].poll_read_ready(context) else {
+            let flags = self.plan.accept_flags();
+            let Poll::Ready(polled) = self.listeners.poll_accept(index, flags, context) else {
                 return Left::Empty;
             };
-            let listener = guard.get_inner().as_fd();
-            match accept(listener, self.plan.accept_flags()) {
-                Ok(AcceptOutcome::Connection(socket, peer)) => {
-                    self.pause.went_well();
-                    let serial = self.listeners[index][0].serial();
+            match polled {
+                Ok((AcceptOutcome::Connection(socket, peer), serial)) => {
+                    self.door.pause.went_well();
                     let accepted = self.welcome(serial, socket, peer);
                     if let Err(accepted) = self.await_first_bytes(accepted, now) {
                         self.admit(accepted, now);
                     }
                 }
-                Ok(AcceptOutcome::None) => {
-                    guard.clear_ready();
-                    // Registers for the next event, or finds one that came in between.
-                    if self.accepting[index].poll_read_ready(context).is_pending() {
-                        return Left::Empty;
-                    }
-                }
-                Ok(AcceptOutcome::Gone) => {}
-                Ok(AcceptOutcome::NoRoom(error)) => {
+                Ok((AcceptOutcome::None | AcceptOutcome::Gone, _)) => {}
+                Ok((AcceptOutcome::NoRoom(error), _)) => {
                     self.make_room(&error, now);
                     return Left::NoRoom;
                 }
                 Err(error) => {
                     tracing::error!(%error, "a listener failed");
-                    self.pause.begin(now);
+                    self.door.pause.begin(now);
                     return Left::NoRoom;
                 }
             }
@@ -179,10 +183,9 @@ impl FrontEnd {
     }
 
     fn turn_away(&mut self, accepted: Accepted, why: Complaint, now: Duration) {
-        self.exchange.board.rejected();
-        if self.complaints.note(why, 1, now) {
+        self.outside.exchange.board.rejected();
+        if self.outside.complain(why, 1, now) {
             tracing::warn!(connection = accepted.id, peer = %accepted.peer, "{}", why.words());
-            self.tell_of_overload(why, 1);
         }
         match self.plan.server.overload {
             Overload::Reject => self.reject(accepted.socket),
@@ -193,14 +196,14 @@ impl FrontEnd {
     /// Writes the message and closes, in its own time if there is not too much of that already.
     fn reject(&self, socket: OwnedFd) {
         let message = self.plan.server.reject_message.clone();
-        if Arc::strong_count(&self.lingering) > LINGERING_MAX {
+        if Arc::strong_count(&self.door.lingering) > LINGERING_MAX {
             // The socket's buffer is empty and the message short: it fits, and may be lost only if
             // the client is sending.
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
             let _full = send(&socket, message.as_bytes(), flags);
             return;
         }
-        let counted = Arc::clone(&self.lingering);
+        let counted = Arc::clone(&self.door.lingering);
         tokio::spawn(async move {
             // A client that does not listen is not waited for.
             let _timeout = tokio::time::timeout(LINGER, say_no(socket, message)).await;
@@ -213,16 +216,15 @@ impl FrontEnd {
     /// The connection that found no room stays in the kernel's queue.
     fn make_room(&mut self, error: &io::Error, now: Duration) {
         self.free_descriptors(error, now);
-        self.pause.begin(now);
+        self.door.pause.begin(now);
     }
 
     /// Frees descriptors that are held only in case a worker dies.
     pub(super) fn free_descriptors(&mut self, error: &io::Error, now: Duration) {
         let released = self.roster.release_received();
         let why = Complaint::FrontEndFull;
-        if self.complaints.note(why, 1, now) {
+        if self.outside.complain(why, 1, now) {
             tracing::warn!(%error, released = released.len(), "{}", why.words());
-            self.tell_of_overload(why, 1);
         }
     }
 
@@ -232,13 +234,11 @@ impl FrontEnd {
             // It is another program's.
             return;
         }
-        for index in 0..self.accepting.len() {
-            let Ok(socket) = self.listeners[index][0].try_clone() else {
-                // Without a descriptor nothing could be accepted either.
-                continue;
-            };
-            let serial = self.listeners[index][0].serial();
-            self.accept_the_last_of(&socket, serial, now);
+        for index in self.listeners.in_turn() {
+            // Without a descriptor nothing could be accepted either.
+            if let Ok((socket, serial)) = self.listeners.duplicate(index) {
+                self.accept_the_last_of(&socket, serial, now);
+            }
         }
     }
 
@@ -259,17 +259,17 @@ impl FrontEnd {
 
     /// Counts a connection that was just accepted.
     fn welcome(&mut self, listener: u16, socket: OwnedFd, peer: Peer) -> Accepted {
-        self.exchange.board.accepted();
+        self.outside.exchange.board.accepted();
         self.enroll(listener, socket, peer)
     }
 
     /// Gives a connection that is new to this program its number.
     pub(super) fn enroll(&mut self, listener: u16, socket: OwnedFd, peer: Peer) -> Accepted {
-        self.connection += 1;
+        self.door.numbered += 1;
         self.room.note(&socket);
         Accepted {
             socket,
-            id: self.connection,
+            id: self.door.numbered,
             listener,
             peer,
             deaths: 0,

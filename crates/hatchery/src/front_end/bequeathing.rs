@@ -13,8 +13,10 @@ use std::time::Duration;
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
+use super::crew::SEND_RETRY;
+use super::life::Phase;
 use super::watching::has_spoken;
-use super::{Accepted, FrontEnd, Phase, SEND_RETRY};
+use super::{Accepted, FrontEnd};
 use crate::upgrade::{Message, Parked, receive, send};
 
 /// How many connections are taken from the old program in a turn.
@@ -73,7 +75,7 @@ impl FrontEnd {
             return Err(accepted);
         };
         successor.waiting.push_back(accepted);
-        self.turn_again = true;
+        self.alarm.turn_again();
         Ok(())
     }
 
@@ -88,7 +90,7 @@ impl FrontEnd {
         successor.retry = None;
         while let Some(accepted) = successor.waiting.front() {
             let connection = Parked {
-                group: usize::from(self.numbers[usize::from(accepted.listener)]),
+                group: usize::from(self.listeners.place_of(accepted.listener)),
                 peer: accepted.peer,
                 state: accepted.state.clone(),
             };
@@ -121,7 +123,7 @@ impl FrontEnd {
 
     /// Takes over the connections that the old program sends.
     pub(super) fn take_bequeathed(&mut self, context: &mut Context<'_>, now: Duration) {
-        if self.phase == Phase::Ending {
+        if self.life.phase == Phase::Ending {
             self.upgrade.testator = None;
         }
         for _ in 0..TAKEN_PER_TURN {
@@ -139,7 +141,7 @@ impl FrontEnd {
                 }
             }
         }
-        self.turn_again = true;
+        self.alarm.turn_again();
     }
 
     /// Receives the next connection; `None` if there will be none.

@@ -7,7 +7,7 @@ use hatchery_process::{Child, StartError, Starting, Usage, WaitError};
 use rustix::io::fcntl_dupfd_cloexec;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::crew::WorkerKey;
+use super::member::WorkerKey;
 use crate::watch::{LOOK, readable};
 
 /// How often to look for a place in the descriptor table before a process is given up: a second.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::crew::CrewMember;
+use super::FrontEnd;
+use super::life::Phase;
 use super::listener::Listener;
+use super::member::CrewMember;
 use super::roster::{Seat, Stage};
 use super::served::Served;
-use super::{FrontEnd, Phase};
 use crate::config::WorkerCount;
 use crate::control::Phase as SaidPhase;
 use crate::control::{
@@ -65,7 +66,7 @@ impl FrontEnd {
     /// Takes what was asked, and answers it.
     pub(super) fn take_orders(&mut self, context: &mut Context<'_>, now: Duration) {
         for _ in 0..ORDERS_PER_TURN {
-            let Poll::Ready(Some(order)) = self.exchange.orders.poll_recv(context) else {
+            let Poll::Ready(Some(order)) = self.outside.exchange.orders.poll_recv(context) else {
                 return;
             };
             self.obey(order, now);
@@ -80,7 +81,7 @@ impl FrontEnd {
             Request::Workers => Ok(Answer::Workers(self.worker_statuses(now))),
             Request::Config => Ok(Answer::Config(self.plan.config.to_string())),
             Request::Kill(which) => self.kill_one(which),
-            _ if self.phase != Phase::Serving => Err(ControlError::Stopping),
+            _ if !self.life.is_serving() => Err(ControlError::Stopping),
             Request::Reload => {
                 self.begin_reload(Some(answer));
                 return;
@@ -99,7 +100,7 @@ impl FrontEnd {
     }
 
     fn scale_by(&mut self, more: i32) -> Result<Answer, ControlError> {
-        if self.phase != Phase::Serving {
+        if !self.life.is_serving() {
             return Err(ControlError::Stopping);
         }
         let wanted = u32::try_from(self.staff.wanted()).unwrap_or(u32::MAX);
@@ -119,7 +120,7 @@ impl FrontEnd {
         let (from, to) = (self.staff.wanted(), workers as usize);
         self.staff.scale(to);
         tracing::info!(from, to, "another number of workers is wanted");
-        self.tell(ServerEvent::Scaled { from, to });
+        self.outside.tell(ServerEvent::Scaled { from, to });
         self.notify_status();
         self.announce_if_complete();
         Ok(self.accept_order(Vec::new()))
@@ -136,7 +137,7 @@ impl FrontEnd {
     }
 
     fn recycle_all(&mut self) -> Answer {
-        let seats = (0..self.crew.len()).map(Seat);
+        let seats = self.crew.seats();
         let mut retired = Vec::new();
         for seat in seats {
             if self.retire(seat, Retirement::Control) {
@@ -158,7 +159,7 @@ impl FrontEnd {
 
     fn kill_one(&mut self, which: Which) -> Result<Answer, ControlError> {
         let seat = self.find(which)?;
-        if let Some(member) = self.member(seat) {
+        if let Some(member) = self.crew.get_mut(seat) {
             let complaint = &mut member.complaint;
             complaint.get_or_insert_with(|| "was killed through the control".to_owned());
             member.is_wished_away = true;
@@ -177,8 +178,8 @@ impl FrontEnd {
     fn find(&self, which: Which) -> Result<Seat, ControlError> {
         let worker = which.worker;
         let seat = Seat(worker as usize);
-        let Some(member) = self.crew.get(seat.0).and_then(Option::as_ref) else {
-            let there = self.crew.iter().flatten();
+        let Some(member) = self.crew.get(seat) else {
+            let there = self.crew.iter();
             let there = there.map(|member| member.key.seat.0.to_string());
             let allowed = there.collect::<Vec<_>>().join(", ");
             return Err(ControlError::UnknownWorker { worker, allowed });
@@ -192,14 +193,14 @@ impl FrontEnd {
 
     fn status(&self, now: Duration) -> ServerStatus {
         let count = |wanted: Stage| {
-            let crew = self.crew.iter().flatten();
+            let crew = self.crew.iter();
             let stages = crew.filter(|member| self.stage_of(member) == Some(wanted));
             stages.count()
         };
         ServerStatus {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
-            phase: match self.phase {
+            phase: match self.life.phase {
                 Phase::Serving if self.is_reloading() => SaidPhase::Reloading,
                 Phase::Serving if self.upgrade.is_underway() => SaidPhase::Upgrading,
                 Phase::Serving => SaidPhase::Serving,
@@ -207,25 +208,29 @@ impl FrontEnd {
                 Phase::Ending => SaidPhase::Ending,
             },
             uptime_ms: millis(now),
-            reloads: self.reloads,
-            addresses: self.addresses(),
-            admin: self.admin.listener().map(|it| it.address().to_owned()),
+            reloads: self.reload.count,
+            addresses: self.listeners.addresses(),
+            admin: self
+                .outside
+                .admin
+                .listener()
+                .map(|it| it.address().to_owned()),
             wanted: self.staff.wanted(),
             ready: count(Stage::Ready),
             starting: count(Stage::Starting),
             draining: count(Stage::Draining),
             connections: u64::from(self.roster.connections()),
-            silent: self.newcomers.len(),
-            parked: self.parked.len(),
+            silent: self.kept.newcomers.len(),
+            parked: self.kept.parked.len(),
             waiting: self.queue.len(),
             breaker: self.breaker_state(),
-            accepted: self.connection,
-            started: self.generation,
+            accepted: self.door.numbered(),
+            started: self.crew.started(),
         }
     }
 
     fn worker_statuses(&self, now: Duration) -> Vec<WorkerStatus> {
-        let crew = self.crew.iter().flatten();
+        let crew = self.crew.iter();
         let statuses = crew.map(|member| {
             let seat = member.key.seat;
             WorkerStatus {
@@ -259,17 +264,11 @@ impl FrontEnd {
         self.roster.stage(member.key.seat)
     }
 
-    /// Tells whoever listens what has happened.
-    pub(super) fn tell(&self, event: ServerEvent) {
-        self.exchange.board.note(&event);
-        // Mostly nobody does.
-        let _nobody = self.exchange.events.send(event);
-    }
-
     /// Tells what has happened to a worker, from its number and its generation.
     pub(super) fn tell_of(&self, seat: Seat, event: impl FnOnce(u32, u32) -> ServerEvent) {
-        if let Some(member) = self.crew.get(seat.0).and_then(Option::as_ref) {
-            self.tell(event(number(seat), member.key.generation));
+        if let Some(member) = self.crew.get(seat) {
+            self.outside
+                .tell(event(number(seat), member.key.generation));
         }
     }
 }

@@ -1,264 +1,200 @@
-//! The front end's end of each worker: its channel, its ledger, and the means to kill it.
+//! The workers by their seats, and when the front end turns to them.
 
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hatchery_os::RecvError;
-use hatchery_process::{
-    Child, DESCRIPTORS_MAX, Farewell as Parting, FromWorker, Handover, LedgerReader, Peer,
-    ToWorker, decode, encode,
-};
-use rustix::event::{EventfdFlags, eventfd};
-use tokio::io::unix::AsyncFd;
+use hatchery_process::{CHANNEL_BYTES_MAX, FromWorker};
 
-use super::overdue::Overdue;
-use super::pulse::Pulse;
+use super::member::{CrewMember, WorkerKey};
+use super::pulse::Rounds;
 use super::roster::Seat;
-use super::staff::Epoch;
-use super::suspecting::Traces;
-use crate::watch::watch;
 
-/// Which worker: its seat, and how many workers were started before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WorkerKey {
-    pub(crate) seat: Seat,
-    pub(crate) generation: u32,
-}
+/// How long a used connection's lease may be held while the front end has other work.
+const LEASE_TICK: Duration = Duration::from_millis(5);
 
-/// What the front end remembers of a connection that is in a worker's hands.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin {
-    pub(crate) id: u64,
-    /// The serial number of the listener.
-    pub(crate) listener: u16,
-    pub(crate) peer: Peer,
-}
+/// How long to wait before sending again to somebody who could take nothing.
+pub(super) const SEND_RETRY: Duration = Duration::from_millis(5);
 
-/// One worker as the front end reaches it.
+/// How often the memory and the connections of workers are looked at, where that is asked for.
+const CHECK_UP: Duration = Duration::from_secs(1);
+
+/// The workers that there are.
 #[derive(Debug)]
-pub(crate) struct CrewMember {
-    pub(crate) key: WorkerKey,
-    /// The settings that it was started by.
-    pub(crate) epoch: Epoch,
-    pub(crate) channel: AsyncFd<OwnedFd>,
-    pub(crate) ledger: LedgerReader,
-    /// What is remembered of the connections that it uses.
-    pub(crate) traces: Traces,
-    /// Rung when its loop is to answer.
-    pub(crate) bell: OwnedFd,
-    /// Whether its loop answers.
-    pub(crate) pulse: Pulse,
-    /// Which of its handlers take too long.
-    pub(crate) overdue: Overdue,
-    /// Placed with it and not sent yet.
-    pub(crate) outbox: Vec<u32>,
-    /// What was placed last in each slot.
-    origins: Vec<Option<Origin>>,
-    pub(crate) process: Process,
-    /// Why it could not be set up, as the rest of a sentence about it.
-    pub(crate) complaint: Option<String>,
-    /// Whether the server killed it.
-    pub(crate) is_killed: bool,
-    /// Whether it was killed before anybody needed it.
-    pub(crate) is_unneeded: bool,
-    /// Whether somebody wished its end, through the control.
-    pub(crate) is_wished_away: bool,
-    /// When it must be ready, if it is not yet.
-    pub(crate) ready_by: Option<Duration>,
-    /// When it is killed if it has not ended, once it drains.
-    pub(crate) ends_by: Option<Duration>,
-    /// Its resident memory when it became ready, where that matters.
-    pub(crate) bytes_at_start: Option<u64>,
-    /// How many descriptors it had open when it became ready, where that matters.
-    pub(crate) open_at_start: Option<u32>,
-    /// When it retires, if it is to at some age.
-    pub(crate) retire_by: Option<Duration>,
-    /// Whether it has been told that nothing more comes.
-    pub(crate) farewell: Farewell,
-    /// Whether it has been told to break off what it has.
-    pub(crate) is_broken_off: bool,
-    /// When it was started.
-    pub(crate) since: Duration,
-    /// What its descriptor table had room for when it became ready.
-    pub(crate) room: Option<u32>,
-    /// After how many connections it retires; 0 means never.
-    pub(crate) retire_after: u64,
+pub(super) struct Crew {
+    members: Vec<Option<CrewMember>>,
+    /// How many were started, ever.
+    started: u32,
+    /// What messages of workers are received into.
+    inbox: Vec<u8>,
+    /// Whether anything was accepted, used or finished since the last tick.
+    pub(super) is_busy: bool,
+    tick: Option<Duration>,
+    send_retry: Option<Duration>,
+    check_up: Option<Duration>,
+    /// When it is looked whether their loops turn.
+    pub(super) rounds: Rounds,
 }
 
-/// How far the process of a worker is.
-#[derive(Debug)]
-pub(crate) enum Process {
-    /// It was asked for.
-    Asked,
-    /// It was asked for, and must be killed as soon as it is there.
-    Doomed,
-    /// It runs.
-    Running(Arc<Child>),
-}
-
-/// Whether a worker has been told that nothing more comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Farewell {
-    NotDue,
-    /// It is to be told once it has been sent what it was given.
-    Due,
-    Said,
-}
-
-/// Why what was meant for a worker was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SendRefusal {
-    /// It has to take something first, or this user has too many descriptors on their way.
-    Later,
-    /// It is gone.
-    Gone,
-}
-
-impl CrewMember {
-    pub(crate) fn new(
-        key: WorkerKey,
-        epoch: Epoch,
-        channel: OwnedFd,
-        ledger: LedgerReader,
-    ) -> io::Result<Self> {
-        Ok(Self {
-            key,
-            epoch,
-            channel: watch(channel)?,
-            ledger,
-            traces: Traces::default(),
-            bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-            pulse: Pulse::default(),
-            overdue: Overdue::default(),
-            outbox: Vec::new(),
-            origins: Vec::new(),
-            process: Process::Asked,
-            complaint: None,
-            is_killed: false,
-            is_unneeded: false,
-            is_wished_away: false,
-            ready_by: None,
-            ends_by: None,
-            bytes_at_start: None,
-            open_at_start: None,
-            retire_by: None,
-            farewell: Farewell::NotDue,
-            is_broken_off: false,
-            since: Duration::ZERO,
-            room: None,
-            retire_after: 0,
-        })
-    }
-
-    /// Remembers what was placed in a slot, and sends it with the next batch.
-    pub(crate) fn placed(&mut self, slot: u32, origin: Origin) {
-        self.outbox.push(slot);
-        let slot = slot as usize;
-        if self.origins.len() <= slot {
-            self.origins.resize(slot + 1, None);
-        }
-        self.origins[slot] = Some(origin);
-    }
-
-    /// What was placed last in a slot.
-    pub(crate) fn origin(&self, slot: u32) -> Option<Origin> {
-        *self.origins.get(slot as usize)?
-    }
-
-    /// The process id, once there is one.
-    pub(crate) fn pid(&self) -> Option<u32> {
-        match &self.process {
-            Process::Running(child) => Some(child.pid().as_raw_nonzero().get().unsigned_abs()),
-            Process::Asked | Process::Doomed => None,
+impl Crew {
+    pub(super) fn new() -> Self {
+        Self {
+            members: Vec::new(),
+            started: 0,
+            inbox: vec![0; CHANNEL_BYTES_MAX],
+            is_busy: false,
+            tick: None,
+            send_retry: None,
+            check_up: None,
+            rounds: Rounds::default(),
         }
     }
 
-    /// Kills the process, now or as soon as it is there.
-    pub(crate) fn kill(&mut self) {
-        self.is_killed = true;
-        match &self.process {
-            Process::Running(child) => {
-                // One that has ended already needs no killing.
-                let _ended = child.kill();
-            }
-            Process::Asked | Process::Doomed => self.process = Process::Doomed,
+    /// All seats, taken or not.
+    pub(super) fn seats(&self) -> impl Iterator<Item = Seat> + use<> {
+        (0..self.members.len()).map(Seat)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &CrewMember> {
+        self.members.iter().flatten()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut CrewMember> {
+        self.members.iter_mut().flatten()
+    }
+
+    pub(super) fn get(&self, seat: Seat) -> Option<&CrewMember> {
+        self.members.get(seat.0)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, seat: Seat) -> Option<&mut CrewMember> {
+        self.members.get_mut(seat.0)?.as_mut()
+    }
+
+    /// The worker in a seat, if it is still this one.
+    pub(super) fn find(&mut self, worker: WorkerKey) -> Option<&mut CrewMember> {
+        let member = self.get_mut(worker.seat)?;
+        (member.key == worker).then_some(member)
+    }
+
+    /// Gives a worker that is to be started its number.
+    pub(super) fn enlist(&mut self, seat: Seat) -> WorkerKey {
+        let generation = self.started;
+        self.started += 1;
+        WorkerKey { seat, generation }
+    }
+
+    /// How many were started, ever.
+    pub(super) fn started(&self) -> u32 {
+        self.started
+    }
+
+    pub(super) fn add(&mut self, member: CrewMember) {
+        let seat = member.key.seat.0;
+        if self.members.len() <= seat {
+            self.members.resize_with(seat + 1, || None);
+        }
+        self.members[seat] = Some(member);
+    }
+
+    pub(super) fn remove(&mut self, seat: Seat) -> Option<CrewMember> {
+        self.members[seat.0].take()
+    }
+
+    /// Whether a worker may have said something; if not, the task is woken when it has.
+    pub(super) fn may_speak(&self, seat: Seat, context: &mut Context<'_>) -> bool {
+        let member = self.get(seat);
+        member.is_some_and(|member| member.channel.poll_read_ready(context).is_ready())
+    }
+
+    /// Reads a worker's next message, or finds that there is none; the task is woken when this is to
+    /// be called again.
+    pub(super) fn poll_read(
+        &mut self,
+        seat: Seat,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<(FromWorker, Option<OwnedFd>)>>> {
+        let Some(member) = self.members[seat.0].as_ref() else {
+            return Poll::Pending;
+        };
+        let Poll::Ready(Ok(mut guard)) = member.channel.poll_read_ready(context) else {
+            return Poll::Pending;
+        };
+        let read = member.read(&mut self.inbox);
+        if !matches!(read, Ok(Some(_))) {
+            guard.clear_ready();
+        }
+        Poll::Ready(read)
+    }
+
+    /// Reads what a worker that is gone has said last; `None` if that was all.
+    pub(super) fn read_last(&mut self, seat: Seat) -> Option<(FromWorker, Option<OwnedFd>)> {
+        let member = self.members[seat.0].as_ref()?;
+        member.read(&mut self.inbox).ok().flatten()
+    }
+
+    /// Whether workers may be sent anything now.
+    pub(super) fn may_be_sent_to(&self) -> bool {
+        self.send_retry.is_none()
+    }
+
+    /// Sends nothing for a moment: a channel is full.
+    pub(super) fn send_later(&mut self, now: Duration) {
+        self.send_retry = Some(now + SEND_RETRY);
+    }
+
+    pub(super) fn expire(&mut self, now: Duration) {
+        if self.send_retry.is_some_and(|at| at <= now) {
+            self.send_retry = None;
         }
     }
 
-    /// Reads the worker's next message, with the descriptor of what it has parked; `None` if there
-    /// is none yet.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the worker has closed its channel or says what cannot be read.
-    pub(crate) fn read(
-        &self,
-        buffer: &mut [u8],
-    ) -> io::Result<Option<(FromWorker, Option<OwnedFd>)>> {
-        let mut descriptors = Vec::new();
-        let channel = self.channel.get_ref();
-        match hatchery_os::recv(channel, buffer, &mut descriptors) {
-            Ok(received) => decode(&buffer[..received.len])
-                .map(|message| Some((message, descriptors.pop())))
-                .ok_or_else(|| io::ErrorKind::InvalidData.into()),
-            Err(RecvError::Empty) => Ok(None),
-            Err(error) => Err(io::Error::other(error)),
+    /// Looks at what workers take every now and then, or no more.
+    pub(super) fn check_up(&mut self, is_wanted: bool, now: Duration) {
+        self.check_up = is_wanted.then_some(now + CHECK_UP);
+    }
+
+    /// Whether it is time to look at what workers take; the next time follows.
+    pub(super) fn is_check_up_due(&mut self, now: Duration) -> bool {
+        let is_due = self.check_up.is_some_and(|at| at <= now);
+        if is_due {
+            self.check_up = Some(now + CHECK_UP);
+        }
+        is_due
+    }
+
+    /// Has all workers tell what they do next, and has the front end look in any case at this time.
+    pub(super) fn want_news(&mut self, by: Option<Duration>) {
+        self.tick = by;
+        for member in self.iter() {
+            member.ledger.want();
         }
     }
 
-    /// Tells the worker to break off what it has, and to close cleanly.
-    pub(crate) fn break_off(&mut self) {
-        self.is_broken_off = true;
-        self.bid(Parting::BreakOff);
+    /// Whether a whole tick has passed without news.
+    pub(super) fn rests(&self, now: Duration) -> bool {
+        !self.is_busy && self.tick.is_some_and(|tick| tick <= now)
     }
 
-    fn bid(&self, farewell: Parting) {
-        self.ledger.tell_farewell(farewell);
-        self.ring();
-    }
-
-    fn ring(&self) {
-        // A bell that cannot be rung any more has been rung more often than anybody counts.
-        let _full = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
-    }
-
-    /// Asks the worker's loop whether it turns.
-    pub(crate) fn ask(&mut self) {
-        self.ledger.ask(self.pulse.ask());
-        self.ring();
-    }
-
-    /// Tells the worker that nothing more will come.
-    pub(crate) fn tell_to_drain(&self) -> Result<(), SendRefusal> {
-        if !self.is_broken_off {
-            self.bid(Parting::Finish);
+    /// Looks for news again in a tick, while there is any.
+    pub(super) fn tick(&mut self, now: Duration) {
+        if self.is_busy && self.tick.is_none_or(|tick| tick <= now) {
+            self.is_busy = false;
+            self.tick = Some(now + LEASE_TICK);
         }
-        self.send(&ToWorker::Drain, &[])
     }
 
-    /// Sends connections with their descriptors; the caller keeps the descriptors.
-    pub(crate) fn hand_over(
-        &self,
-        handovers: Vec<Handover>,
-        sockets: &[BorrowedFd<'_>],
-    ) -> Result<(), SendRefusal> {
-        debug_assert!(handovers.len() == sockets.len() && sockets.len() <= DESCRIPTORS_MAX);
-        self.send(&ToWorker::Connections(handovers), sockets)
+    /// Needs no news.
+    pub(super) fn stop_ticking(&mut self) {
+        self.tick = None;
     }
 
-    fn send(&self, message: &ToWorker, sockets: &[BorrowedFd<'_>]) -> Result<(), SendRefusal> {
-        let mut bytes = Vec::with_capacity(64);
-        encode(message, &mut bytes);
-        let sent = hatchery_os::send(self.channel.as_fd(), &[IoSlice::new(&bytes)], sockets);
-        sent.map_err(|error| {
-            let too_many = Some(rustix::io::Errno::TOOMANYREFS.raw_os_error());
-            if error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == too_many {
-                SendRefusal::Later
-            } else {
-                SendRefusal::Gone
-            }
-        })
+    /// When one of them needs something even if nothing happens.
+    pub(super) fn due(&self) -> Option<Duration> {
+        let members = self.iter();
+        let members = members.flat_map(|it| [it.ready_by, it.ends_by, it.retire_by]);
+        let own = [self.tick, self.send_retry, self.check_up, self.rounds.due()];
+        own.into_iter().chain(members).flatten().min()
     }
 }

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use super::FrontEnd;
 use super::breaker::BreakerNews;
 use super::commanding::{millis, number};
-use super::crew::CrewMember;
+use super::member::CrewMember;
 use crate::control::{BreakerState, ServerEvent, WorkerExit};
 use crate::error::with_causes;
 
@@ -43,7 +43,7 @@ impl FrontEnd {
         is_expected: bool,
         estate: Estate,
     ) {
-        let now = self.born.elapsed();
+        let now = self.alarm.now();
         let usage = how.usage();
         let exit = WorkerExit {
             worker: number(member.key.seat),
@@ -53,7 +53,7 @@ impl FrontEnd {
             exit_code: how.status().and_then(|status| status.code()),
             signal: how.signal(),
             core_dumped: how.status().is_some_and(|status| status.core_dumped()),
-            oom_killed: how.is_kill() && !member.is_killed && self.oom.take(),
+            oom_killed: how.is_kill() && !member.is_killed && self.children.oom.take(),
             complaint: member.complaint.clone(),
             is_expected,
             leased: estate.leased,
@@ -67,7 +67,7 @@ impl FrontEnd {
             memory_peak_bytes: usage.map(|usage| usage.memory_peak),
         };
         log(&exit);
-        self.tell(ServerEvent::WorkerExited(exit));
+        self.outside.tell(ServerEvent::WorkerExited(exit));
     }
 
     /// Tells of the breaker, for it concerns whoever looks after the server.
@@ -84,7 +84,7 @@ impl FrontEnd {
                     wanted,
                     "workers die too often: none is started for a while, and who lives works on"
                 );
-                self.tell(ServerEvent::BreakerOpened {
+                self.outside.tell(ServerEvent::BreakerOpened {
                     deaths,
                     pause_ms: millis(pause),
                     ready,
@@ -97,16 +97,17 @@ impl FrontEnd {
                     wanted,
                     "one worker is started, to see whether it lasts"
                 );
-                self.tell(ServerEvent::BreakerTrying);
+                self.outside.tell(ServerEvent::BreakerTrying);
             }
             BreakerNews::Failed { pause } => {
                 tracing::error!(?pause, ready, wanted, "the worker that was tried died too");
                 let pause_ms = millis(pause);
-                self.tell(ServerEvent::BreakerTrialFailed { pause_ms });
+                self.outside
+                    .tell(ServerEvent::BreakerTrialFailed { pause_ms });
             }
             BreakerNews::Closed => {
                 tracing::warn!(ready, wanted, "workers last again, and all are started");
-                self.tell(ServerEvent::BreakerClosed);
+                self.outside.tell(ServerEvent::BreakerClosed);
             }
         }
     }

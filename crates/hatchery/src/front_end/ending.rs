@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::crew::{Farewell, SendRefusal};
+use super::FrontEnd;
+use super::life::Phase;
+use super::member::{Farewell, SendRefusal};
 use super::roster::{Seat, Stage};
-use super::{FrontEnd, Phase, SEND_RETRY};
 use crate::control::{ControlError, ServerEvent};
 use crate::error::Error;
 use crate::signals::Urgency;
@@ -13,10 +14,10 @@ use crate::systemd::News;
 impl FrontEnd {
     /// Begins to end the server, or ends it.
     pub(super) fn stop(&mut self, urgency: Urgency, now: Duration) {
-        match (self.phase, urgency) {
+        match (self.life.phase, urgency) {
             (Phase::Serving, Urgency::Drain) => self.begin_drain(now),
             (Phase::Serving | Phase::Draining(_), Urgency::Kill) => {
-                self.outcome = Err(Error::Killed);
+                self.life.fail(Error::Killed);
                 self.kill_all();
             }
             (Phase::Draining(_) | Phase::Ending, _) => {}
@@ -24,7 +25,7 @@ impl FrontEnd {
     }
 
     pub(super) fn begin_drain(&mut self, now: Duration) {
-        self.tell(ServerEvent::Stopping);
+        self.outside.tell(ServerEvent::Stopping);
         self.fail_reload(ControlError::Stopping, now);
         self.cancel_upgrade();
         tracing::info!(timeout = ?self.plan.workers.drain_timeout, "stopping: no more is accepted");
@@ -32,26 +33,25 @@ impl FrontEnd {
         self.release_kept(now);
         self.place_waiting(now);
         self.hand_over(now);
-        self.phase = Phase::Draining(now.saturating_add(self.plan.workers.drain_timeout));
-        self.notifying.tell(&[News::Stopping]);
+        self.life.phase = Phase::Draining(now.saturating_add(self.plan.workers.drain_timeout));
+        self.outside.notifying.tell(&[News::Stopping]);
         self.notify_status();
-        self.accepting.clear();
-        self.listeners.clear();
+        self.listeners.close();
     }
 
     /// Tells workers to drain once nothing waits for one, and kills them when time is up.
     pub(super) fn progress_drain(&mut self, now: Duration) {
-        let Phase::Draining(deadline) = self.phase else {
+        let Phase::Draining(deadline) = self.life.phase else {
             return;
         };
         if deadline <= now && self.break_off(now) {
             return;
         }
         if deadline <= now {
-            let killed = self.crew.iter().flatten().count();
+            let killed = self.crew.iter().count();
             if killed > 0 {
                 tracing::warn!(workers = killed, "not finished in time: killed");
-                self.outcome = Err(Error::DrainTimeout { killed });
+                self.life.fail(Error::DrainTimeout { killed });
             }
             self.kill_all();
             return;
@@ -63,7 +63,7 @@ impl FrontEnd {
             self.find_a_worker_for_the_last(now);
             return;
         }
-        for seat in (0..self.crew.len()).map(Seat) {
+        for seat in self.crew.seats() {
             match self.roster.stage(seat) {
                 Some(Stage::Ready) => self.drain(seat),
                 // It has nothing to finish.
@@ -84,12 +84,12 @@ impl FrontEnd {
 
     /// Has all workers break off what they have; false if they were told before, or are not to be.
     fn break_off(&mut self, now: Duration) -> bool {
-        let Some(after) = self.kill_after().filter(|_| !self.is_breaking_off) else {
+        let Some(after) = self.kill_after().filter(|_| !self.life.is_breaking_off) else {
             return false;
         };
-        self.is_breaking_off = true;
-        self.phase = Phase::Draining(now.saturating_add(after));
-        for member in self.crew.iter_mut().flatten() {
+        self.life.is_breaking_off = true;
+        self.life.phase = Phase::Draining(now.saturating_add(after));
+        for member in self.crew.iter_mut() {
             member.break_off();
         }
         true
@@ -97,11 +97,11 @@ impl FrontEnd {
 
     /// Gives a worker nothing more, and lets it end.
     pub(super) fn drain(&mut self, seat: Seat) {
-        let now = self.born.elapsed();
+        let now = self.alarm.now();
         self.roster.drain(seat);
         self.staff.leaves(seat);
         let ends_by = now.saturating_add(self.plan.workers.drain_timeout);
-        if let Some(member) = self.member(seat)
+        if let Some(member) = self.crew.get_mut(seat)
             && member.ends_by.is_none()
         {
             member.farewell = Farewell::Due;
@@ -115,43 +115,46 @@ impl FrontEnd {
 
     /// Tells those who are to drain, once all that they were given is sent.
     pub(super) fn say_farewell(&mut self, now: Duration) {
-        for member in self.crew.iter_mut().flatten() {
+        let mut is_any_full = false;
+        for member in self.crew.iter_mut() {
             if member.farewell != Farewell::Due || !member.outbox.is_empty() {
                 continue;
             }
             if member.tell_to_drain() == Err(SendRefusal::Later) {
-                // Its channel is full, and there is a turn when it may no longer be.
-                self.send_retry = Some(now + SEND_RETRY);
+                is_any_full = true;
             } else {
                 member.farewell = Farewell::Said;
             }
         }
+        if is_any_full {
+            // There is a turn when its channel may no longer be.
+            self.crew.send_later(now);
+        }
     }
 
     pub(super) fn kill(&mut self, seat: Seat) {
-        if let Some(member) = self.member(seat) {
+        if let Some(member) = self.crew.get_mut(seat) {
             member.kill();
         }
     }
 
     /// Ends the server at once.
     pub(super) fn kill_all(&mut self) {
-        self.phase = Phase::Ending;
-        self.notifying.tell(&[News::Stopping]);
+        self.life.phase = Phase::Ending;
+        self.outside.notifying.tell(&[News::Stopping]);
         self.notify_status();
-        self.fail_reload(ControlError::Stopping, self.born.elapsed());
+        self.fail_reload(ControlError::Stopping, self.alarm.now());
         self.cancel_upgrade();
-        self.accepting.clear();
-        self.listeners.clear();
-        for member in self.crew.iter_mut().flatten() {
+        self.listeners.close();
+        for member in self.crew.iter_mut() {
             member.kill();
         }
     }
 
     /// Whether nothing is left to wait for.
     pub(super) fn is_over(&self) -> bool {
-        let is_empty = self.crew.iter().all(Option::is_none);
-        match self.phase {
+        let is_empty = self.crew.iter().next().is_none();
+        match self.life.phase {
             Phase::Serving => false,
             // While connections wait, there will be a worker for them.
             Phase::Draining(_) => is_empty && self.queue.is_empty() && self.upgrade.is_delivered(),

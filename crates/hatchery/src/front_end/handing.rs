@@ -8,11 +8,11 @@ use std::time::Duration;
 use hatchery_process::{DESCRIPTORS_MAX, FromWorker, Handover, LedgerEvent, Peer, STATE_BYTES_MAX};
 
 use super::complaints::Complaint;
-use super::crew::{Origin, SendRefusal};
 use super::lease::LeaseError;
+use super::member::{Origin, SendRefusal};
 use super::roster::{Placement, Seat, mix};
 use super::suspecting::Trace;
-use super::{Accepted, FrontEnd, SEND_RETRY};
+use super::{Accepted, FrontEnd};
 use crate::control::Retirement;
 use crate::metrics::clock_nanos;
 
@@ -37,10 +37,10 @@ impl FrontEnd {
     }
 
     fn placed(&mut self, placement: Placement, origin: Origin) {
-        self.is_busy = true;
-        self.exchange.board.handed();
+        self.crew.is_busy = true;
+        self.outside.exchange.board.handed();
         self.retire_if_served(placement.seat);
-        let member = self.member(placement.seat);
+        let member = self.crew.get_mut(placement.seat);
         let member = member.expect("the roster seats nobody but the crew");
         member.placed(placement.slot, origin);
     }
@@ -59,17 +59,17 @@ impl FrontEnd {
 
     /// Sends what was placed in this turn, up to 32 connections a message.
     pub(super) fn hand_over(&mut self, now: Duration) {
-        if self.send_retry.is_some() {
+        if !self.crew.may_be_sent_to() {
             return;
         }
-        for seat in 0..self.crew.len() {
-            while self.send_batch(Seat(seat), now) {}
+        for seat in self.crew.seats() {
+            while self.send_batch(seat, now) {}
         }
     }
 
     /// Sends one message to a worker; true if there is more for it.
     fn send_batch(&mut self, seat: Seat, now: Duration) -> bool {
-        let Some(member) = self.crew[seat.0].as_mut() else {
+        let Some(member) = self.crew.get_mut(seat) else {
             return false;
         };
         let count = member.outbox.len().min(DESCRIPTORS_MAX);
@@ -96,7 +96,7 @@ impl FrontEnd {
             handovers.push(Handover {
                 id: accepted.id,
                 slot,
-                listener: self.numbers[usize::from(accepted.listener)],
+                listener: self.listeners.place_of(accepted.listener),
                 peer: accepted.peer,
                 sent_at,
                 state: accepted.state.clone(),
@@ -110,7 +110,7 @@ impl FrontEnd {
                 !member.outbox.is_empty()
             }
             Err(SendRefusal::Later) => {
-                self.send_retry = Some(now + SEND_RETRY);
+                self.crew.send_later(now);
                 false
             }
             Err(SendRefusal::Gone) => {
@@ -123,33 +123,25 @@ impl FrontEnd {
 
     /// Reads what workers say.
     pub(super) fn read_messages(&mut self, context: &mut Context<'_>, now: Duration) {
-        for seat in 0..self.crew.len() {
-            self.read_messages_of(Seat(seat), context, now);
+        for seat in self.crew.seats() {
+            self.read_messages_of(seat, context, now);
         }
     }
 
     fn read_messages_of(&mut self, seat: Seat, context: &mut Context<'_>, now: Duration) {
         for _ in 0..MESSAGES_PER_TURN {
-            let Some(member) = self.crew[seat.0].as_ref() else {
-                return;
-            };
-            if member.channel.poll_read_ready(context).is_pending() || !self.has_room_for_one(now) {
+            if !self.crew.may_speak(seat, context) || !self.has_room_for_one(now) {
                 return;
             }
-            let Some(member) = self.crew[seat.0].as_ref() else {
-                return;
-            };
-            let Poll::Ready(Ok(mut guard)) = member.channel.poll_read_ready(context) else {
-                return;
-            };
-            match member.read(&mut self.inbox) {
-                Ok(Some((message, socket))) => self.heard(seat, message, socket, now),
-                Ok(None) => guard.clear_ready(),
-                Err(error) => {
+            match self.crew.poll_read(seat, context) {
+                Poll::Pending => return,
+                // Whether there is more is asked once more, and whether there is room for it.
+                Poll::Ready(Ok(None)) => {}
+                Poll::Ready(Ok(Some((message, socket)))) => self.heard(seat, message, socket, now),
+                Poll::Ready(Err(error)) => {
                     // A worker that hung up is dead or as good as dead. Its exit tells which, and
                     // until then nothing it holds may go to another.
                     tracing::debug!(worker = seat.0, %error, "a worker's channel ended");
-                    guard.clear_ready();
                     self.kill(seat);
                     return;
                 }
@@ -164,9 +156,7 @@ impl FrontEnd {
         loop {
             // Now or never: what has no room is lost.
             let _room = self.has_room_for_one(now);
-            let member = self.crew[seat.0].as_ref();
-            let Some(Ok(Some((message, socket)))) = member.map(|it| it.read(&mut self.inbox))
-            else {
+            let Some((message, socket)) = self.crew.read_last(seat) else {
                 break;
             };
             self.heard(seat, message, socket, now);
@@ -180,7 +170,7 @@ impl FrontEnd {
         match message {
             FromWorker::Ready { room } => self.became_ready(seat, room, now),
             FromWorker::Failed(reason) => {
-                if let Some(member) = self.member(seat) {
+                if let Some(member) = self.crew.get_mut(seat) {
                     member.complaint = Some(format!("said: {reason}"));
                 }
             }
@@ -215,9 +205,8 @@ impl FrontEnd {
         }
         let is_of_use = self.roster.no_room(seat);
         let (why, connections) = (Complaint::WorkerFull, slots.len());
-        if self.complaints.note(why, connections, now) {
+        if self.outside.complain(why, connections, now) {
             tracing::warn!(worker = seat.0, connections, "{}", why.words());
-            self.tell_of_overload(why, connections as u64);
         }
         if !is_of_use {
             // None of what it holds are connections that will end.
@@ -228,18 +217,18 @@ impl FrontEnd {
     /// Reads what workers have done; true if there was news.
     pub(super) fn read_ledgers(&mut self, now: Duration) -> bool {
         let mut news = false;
-        for seat in 0..self.crew.len() {
-            match self.read_ledger(Seat(seat), now) {
+        for seat in self.crew.seats() {
+            match self.read_ledger(seat, now) {
                 Ok(some) => news |= some,
-                Err(error) => self.condemn(Seat(seat), &error),
+                Err(error) => self.condemn(seat, &error),
             }
         }
-        self.is_busy |= news;
+        self.crew.is_busy |= news;
         news
     }
 
     pub(super) fn read_ledger(&mut self, seat: Seat, now: Duration) -> Result<bool, Misreport> {
-        let Some(member) = self.crew[seat.0].as_mut() else {
+        let Some(member) = self.crew.get_mut(seat) else {
             return Ok(false);
         };
         if self.plan.is_direct() {
@@ -262,7 +251,7 @@ impl FrontEnd {
                     let lease = self.roster.finished(Placement { seat, slot }, now)?;
                     let used = member.traces.take(slot);
                     let trace = used.or_else(|| lease.as_ref().map(Trace::of));
-                    self.poison.acquit_trace(trace);
+                    self.suspicion.poison.acquit_trace(trace);
                 }
             }
         }

@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
+use super::FrontEnd;
+use super::life::Phase;
 use super::restart::{Restarts, Verdict};
-use super::roster::{Seat, Stage};
-use super::{FrontEnd, Phase};
+use super::roster::Stage;
 use crate::error::{Error, with_causes};
 
 /// How such starts have gone.
@@ -40,10 +41,10 @@ impl LastStarts {
 impl FrontEnd {
     /// Starts a worker for connections that came back when all others had been told to drain.
     pub(super) fn find_a_worker_for_the_last(&mut self, now: Duration) {
-        let stages = (0..self.crew.len()).map(|seat| self.roster.stage(Seat(seat)));
+        let stages = self.crew.seats().map(|seat| self.roster.stage(seat));
         let mut useful =
             stages.filter(|stage| matches!(stage, Some(Stage::Starting | Stage::Ready)));
-        if useful.next().is_some() || self.last_starts.again.is_some() {
+        if useful.next().is_some() || self.life.last_starts.again.is_some() {
             return;
         }
         if let Err(error) = self.hire(0, self.staff.epoch()) {
@@ -57,11 +58,11 @@ impl FrontEnd {
 
     /// Notes that a worker has not started, or has ended by itself before it had served anybody.
     pub(super) fn last_start_failed(&mut self, reason: &str, now: Duration) {
-        if !matches!(self.phase, Phase::Draining(_)) {
+        if !matches!(self.life.phase, Phase::Draining(_)) {
             return;
         }
-        match self.last_starts.restarts.failed() {
-            Verdict::RestartAfter(pause) => self.last_starts.again = Some(now + pause),
+        match self.life.last_starts.restarts.failed() {
+            Verdict::RestartAfter(pause) => self.life.last_starts.again = Some(now + pause),
             Verdict::GiveUp => {
                 let connections = self.queue.len();
                 tracing::error!(

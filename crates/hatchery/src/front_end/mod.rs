@@ -4,14 +4,32 @@
 //! what has happened, accept what there is room for, hand over what was placed, and set the
 //! timer. A turn drains every source, so that many events cost one wake-up.
 //!
-//! The deciding is in [`roster`], [`staff`], [`queue`], [`restart`], [`breaker`], [`poison`] and [`complaints`], which hold no descriptor; this
-//! module and its parts `accepting`, `handing`, `staffing`, `retiring`, `upgrading` and `ending` do
-//! what they decide.
+//! Plain code decides, without a descriptor and without a clock of its own:
+//!
+//! - [`roster`] who gets a connection, with its [`lease`]; [`queue`] who waits for a worker, and
+//!   [`idle`] who waits for a client;
+//! - [`staff`] when a worker is started or ends, [`restart`] and [`breaker`] how soon after a failure;
+//! - [`pulse`] whose loop stands still, [`overdue`] which handler takes too long, [`poison`] what
+//!   workers die of, [`complaints`] what is logged in full.
+//!
+//! What holds descriptors: [`listeners`] what is accepted from, [`kept`] and [`watching`] connections
+//! that wait for their clients, [`crew`] the workers, each a [`member`], [`children`] their processes,
+//! [`outside`] who is answered and told, [`served`] a listener beside those of the server. [`alarm`] has
+//! the clock, and [`life`] says how far the server is.
+//!
+//! The other parts do what was decided, each one chapter of [`FrontEnd`]:
+//!
+//! - `accepting`, `parking`, `handing` and `suspecting`: the way of a connection;
+//! - `staffing`, `retiring`, `rounds`, `deaths` and `last_starts`: the life of a worker;
+//! - `commanding`, `reloading`, `upgrading`, `bequeathing` and `ending`: what is asked of the server;
+//! - `notifying`: what systemd is told of it.
 
 mod accepting;
+mod alarm;
 mod bequeathing;
 mod breaker;
 mod child;
+mod children;
 mod commanding;
 mod complaints;
 mod crew;
@@ -20,11 +38,16 @@ mod descriptors;
 mod ending;
 mod handing;
 mod idle;
+mod kept;
 mod last_starts;
 mod lease;
+mod life;
 mod listener;
+mod listeners;
+mod member;
 mod notifying;
 mod oom;
+mod outside;
 mod overdue;
 mod parking;
 mod poison;
@@ -54,59 +77,37 @@ pub(crate) use self::child::started;
 pub(crate) use self::listener::{AcceptOutcome, Listener, accept};
 pub(crate) use self::retiring::resident_bytes;
 
-use std::future::{Future, poll_fn};
-use std::io;
+use std::future::poll_fn;
 use std::os::fd::OwnedFd;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hatchery_process::{CHANNEL_BYTES_MAX, Peer};
-use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::Sleep;
+use hatchery_process::Peer;
 
-use self::child::ChildEvent;
-use self::complaints::{Complaint, Complaints};
-use self::crew::CrewMember;
+use self::accepting::Door;
+use self::alarm::Alarm;
+use self::children::Children;
+use self::crew::Crew;
 use self::descriptors::Room;
-use self::last_starts::LastStarts;
-use self::notifying::Notifying;
-use self::oom::OomWatch;
+use self::kept::Kept;
+use self::life::Life;
+use self::listeners::Listeners;
+use self::member::CrewMember;
+use self::outside::Outside;
 use self::poison::Poison;
-use self::pulse::Rounds;
 use self::queue::WaitQueue;
 use self::reloading::Reload;
 pub(crate) use self::restart::{FAILED_STARTS_MAX, Restarts, Verdict};
-use self::roster::{Roster, STALLED_AFTER, Seat};
+use self::roster::{Roster, STALLED_AFTER};
 pub(crate) use self::served::Served;
 use self::staff::Staff;
-use self::strangers::Strangers;
-use self::suspecting::Held;
+use self::suspecting::Suspicion;
 use self::upgrading::{Opened, Upgrade};
-use self::watching::Watch;
 use crate::config::{Overload, Scheduling};
-use crate::control::{Exchange, ServerEvent};
-use crate::error::{Error, Result, with_causes};
-use crate::server::{Launch, OnReady, Plan, Ready};
+use crate::control::ServerEvent;
+use crate::error::{Error, Result};
+use crate::server::{Launch, Plan, Ready};
 use crate::signals::Signals;
-use crate::watch::watch;
-
-/// How long a used connection's lease may be held while the front end has other work.
-const LEASE_TICK: Duration = Duration::from_millis(5);
-
-/// How long to wait before sending again to a worker that could take nothing.
-const SEND_RETRY: Duration = Duration::from_millis(5);
-
-/// How long to wait before starting a fork server again that could not be started.
-const FORK_SERVER_RETRY: Duration = Duration::from_secs(1);
-
-/// How often the memory and the connections of workers are looked at, where that is asked for.
-const CHECK_UP: Duration = Duration::from_secs(1);
-
-/// What has failed if there is no epoll set.
-const UNWATCHED: &str = "connections cannot be watched";
 
 /// A connection that was accepted and that no worker has used.
 #[derive(Debug)]
@@ -126,81 +127,40 @@ struct Accepted {
     consumed: u64,
 }
 
-/// What the server is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Serving,
-    /// It ends once its workers have, and kills them at this time.
-    Draining(Duration),
-    /// Its workers are killed, for one reason or another.
-    Ending,
-}
-
 /// The front end of one server.
 struct FrontEnd {
+    /// The configuration, checked.
     plan: Plan,
-    born: Instant,
-    phase: Phase,
-    outcome: Result<()>,
-    /// Each address's sockets: one, or one a worker where workers accept themselves.
-    listeners: Vec<Vec<Listener>>,
-    /// The sockets that the front end accepts from; none where workers do.
-    accepting: Vec<AsyncFd<OwnedFd>>,
-    /// The place of each listener among the addresses, by its serial number.
-    numbers: Vec<u16>,
-    /// Which of them comes first in this turn.
-    first_listener: usize,
-    pause: accepting::Pause,
+    /// How far the server is, and how it will have ended.
+    life: Life,
+    /// What it listens on.
+    listeners: Listeners,
+    /// Who has come in, and until when nobody else does.
+    door: Door,
+    /// Whether there is room for a descriptor that a worker sends.
     room: Room,
-    complaints: Complaints,
-    oom: OomWatch,
-    poison: Poison,
-    held: Held,
-    /// Held by every rejected client that is still being told so.
-    lingering: Arc<()>,
+    /// Which worker gets a connection, and what each has.
     roster: Roster<Accepted>,
+    /// Connections that wait for a worker.
     queue: WaitQueue<Accepted>,
-    /// New connections whose clients have sent nothing, where that is waited for.
-    newcomers: Watch,
-    /// Connections that handlers have parked.
-    parked: Watch,
-    /// Whether connections that the front end keeps come before new ones in this turn.
-    old_first: bool,
-    crew: Vec<Option<CrewMember>>,
-    /// What messages of workers are received into.
-    inbox: Vec<u8>,
+    /// Connections that wait for their clients.
+    kept: Kept,
+    /// What workers may die of, and who is looked at for that.
+    suspicion: Suspicion,
+    /// The workers, and when the front end turns to them.
+    crew: Crew,
+    /// How many workers are wanted, and when one starts or ends.
     staff: Staff,
-    generation: u32,
-    connection: u64,
-    events: UnboundedReceiver<ChildEvent>,
-    events_sender: UnboundedSender<ChildEvent>,
-    fork_server: AsyncFd<OwnedFd>,
-    /// When to try again to start one.
-    fork_server_retry: Option<Duration>,
-    tick: Option<Duration>,
-    /// Whether anything was accepted, used or finished since the last tick.
-    is_busy: bool,
-    send_retry: Option<Duration>,
-    check_up: Option<Duration>,
-    rounds: Rounds,
-    /// Whether workers have been told to break off what they have.
-    is_breaking_off: bool,
-    announced: bool,
-    on_ready: Option<OnReady>,
-    exchange: Exchange,
-    control_socket: Served,
-    admin: Served,
+    /// The processes of workers, and the fork server.
+    children: Children,
+    /// The clock, and when the next turn is.
+    alarm: Alarm,
+    /// Whom the server answers and tells.
+    outside: Outside,
+    /// The reload that is underway.
     reload: Reload,
-    last_starts: LastStarts,
+    /// The program that takes over, or that this one takes over from.
     upgrade: Upgrade,
-    notifying: Notifying,
-    strangers: Strangers,
-    /// How often it was reloaded.
-    reloads: u32,
-    /// Whether there is something that only the next turn sees to.
-    turn_again: bool,
-    timer: Pin<Box<Sleep>>,
-    timer_at: Option<Duration>,
 }
 
 /// Runs a server until it is told to stop and has drained, or cannot go on.
@@ -214,13 +174,13 @@ pub(crate) async fn run(mut launch: Launch) -> Result<()> {
     }
     let hooks = std::mem::take(&mut launch.hooks).run(&launch.exchange.events)?;
     let mut front_end = FrontEnd::new(launch)?;
-    front_end.tell(ServerEvent::Starting {
-        addresses: front_end.addresses(),
+    front_end.outside.tell(ServerEvent::Starting {
+        addresses: front_end.listeners.addresses(),
         workers: front_end.plan.count,
     });
     front_end.hire_all()?;
     let outcome = poll_fn(|context| front_end.turn(&mut signals, context)).await;
-    front_end.sum_up(Duration::MAX);
+    front_end.outside.sum_up(Duration::MAX);
     // Hooks end with the events, which end with this.
     drop(front_end);
     hooks.finish().await;
@@ -232,87 +192,52 @@ impl FrontEnd {
     fn new(launch: Launch) -> Result<Self> {
         let plan = launch.plan;
         let Opened {
-            mut listeners,
+            listeners,
             control,
             admin,
             upgrade,
         } = upgrading::open(&plan, launch.control)?;
         plan.check_listeners(&listeners)?;
-        let accepting = accepting_from(&plan, &listeners)?;
-        let numbers = number(&mut listeners);
         launch.exchange.board.open_server(plan.is_direct());
-        let (events_sender, events) = unbounded_channel();
-        let fork_server = hatchery_process::fork_server_pidfd()?;
+        let children = Children::new(launch.signals)?;
+        let poison = Poison::new(plan.server.poison_after, plan.server.poison_time);
+        let mut crew = Crew::new();
+        crew.check_up(plan.checks_up(), Duration::ZERO);
         let mut staff = Staff::new(plan.count, plan.max_unavailable());
         staff.limit_deaths(plan.intensity());
         Ok(Self {
-            born: Instant::now(),
-            phase: Phase::Serving,
-            outcome: Ok(()),
-            accepting,
-            numbers,
-            first_listener: 0,
-            pause: accepting::Pause::default(),
+            life: Life::new(),
+            listeners: Listeners::new(&plan, listeners)?,
+            door: Door::default(),
             room: Room::new(),
-            complaints: Complaints::default(),
-            oom: OomWatch::of_this_process(),
-            poison: Poison::new(plan.server.poison_after, plan.server.poison_time),
-            held: Held::default(),
-            lingering: Arc::default(),
             roster: Roster::new(plan.server.dispatch, plan.server.max_connections.get()),
             queue: WaitQueue::new(plan.queue_len(), plan.server.queue_timeout),
-            newcomers: Watch::new().map_err(Error::os(UNWATCHED))?,
-            parked: Watch::new().map_err(Error::os(UNWATCHED))?,
-            old_first: false,
-            crew: Vec::new(),
-            inbox: vec![0; CHANNEL_BYTES_MAX],
+            kept: Kept::new().map_err(Error::os("connections cannot be watched"))?,
+            suspicion: Suspicion::new(poison),
+            crew,
             staff,
-            generation: 0,
-            connection: 0,
-            events,
-            events_sender,
-            fork_server: watch_fork_server(fork_server)?,
-            fork_server_retry: None,
-            tick: None,
-            is_busy: false,
-            send_retry: None,
-            check_up: plan.checks_up().then_some(CHECK_UP),
-            rounds: Rounds::default(),
-            is_breaking_off: false,
-            announced: false,
-            on_ready: launch.on_ready,
-            exchange: launch.exchange,
-            control_socket: control,
-            admin,
+            children,
+            alarm: Alarm::new(),
+            outside: Outside::new(launch.exchange, launch.on_ready, control, admin),
             reload: Reload::default(),
-            last_starts: LastStarts::default(),
             upgrade,
-            notifying: Notifying::begin(),
-            strangers: Strangers::watch(launch.signals)
-                .map_err(Error::os("children that end cannot be listened to"))?,
-            reloads: 0,
-            turn_again: false,
-            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
-            timer_at: None,
-            listeners,
             plan,
         })
     }
 
     /// Does everything that there is to do now, and sees to being woken for what comes.
     fn turn(&mut self, signals: &mut Signals, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let now = self.born.elapsed();
+        let now = self.alarm.now();
         while let Some(told) = signals.poll(context) {
             self.told(told, now);
         }
         self.take_orders(context, now);
         self.progress_reload(context);
         self.progress_upgrade(context, now);
-        while let Poll::Ready(Some(event)) = self.events.poll_recv(context) {
+        while let Poll::Ready(event) = self.children.poll_event(context) {
             self.child_event(event, now);
         }
-        self.tend_fork_server(context, now);
-        self.strangers.collect(context);
+        self.children.tend(context, now);
         self.read_messages(context, now);
         self.expire_timers(now);
         self.read_ledgers(now);
@@ -326,10 +251,10 @@ impl FrontEnd {
         self.progress_drain(now);
         self.send_parked(now);
         if self.is_over() {
-            return Poll::Ready(std::mem::replace(&mut self.outcome, Ok(())));
+            return Poll::Ready(self.life.take_outcome());
         }
-        more |= std::mem::take(&mut self.turn_again);
-        if more || self.poll_timer(context).is_ready() {
+        more |= self.alarm.take_turn();
+        if more || self.alarm.poll(self.next_deadline(), context).is_ready() {
             context.waker().wake_by_ref();
         }
         Poll::Pending
@@ -338,205 +263,74 @@ impl FrontEnd {
     /// Makes sure to be told of what nothing else would tell of; true if there is news already.
     fn ask_for_news(&mut self, now: Duration) -> bool {
         let waits_for_room =
-            !self.queue.is_empty() || (!self.accepting.is_empty() && !self.roster.has_credit(now));
+            !self.queue.is_empty() || (self.listeners.accepts() && !self.roster.has_credit(now));
         // Where a handler owns the socket, its end is seen when the last copy closes.
         let holds_ends_back = self.plan.body.is_blocking && self.roster.has_leases();
-        let must_know = waits_for_room || holds_ends_back || self.phase != Phase::Serving;
+        let must_know = waits_for_room || holds_ends_back || !self.life.is_serving();
         if !must_know && !self.roster.has_leases() {
-            self.tick = None;
+            self.crew.stop_ticking();
             return false;
         }
-        if must_know || (self.tick.is_some_and(|tick| tick <= now) && !self.is_busy) {
+        if must_know || self.crew.rests(now) {
             // A worker that does not take what it was sent is passed over after a while.
             let may_stall = waits_for_room && self.roster.has_in_flight();
-            self.tick = may_stall.then_some(now + STALLED_AFTER);
-            for member in self.crew.iter().flatten() {
-                member.ledger.want();
-            }
+            self.crew
+                .want_news(may_stall.then_some(now + STALLED_AFTER));
             // What was written before the wish was seen will not be told.
             return self.read_ledgers(now);
         }
-        if self.tick.is_none_or(|tick| tick <= now) && self.is_busy {
-            self.is_busy = false;
-            self.tick = Some(now + LEASE_TICK);
-        }
+        self.crew.tick(now);
         false
     }
 
     /// Does what has become due.
     fn expire_timers(&mut self, now: Duration) {
-        if self.send_retry.is_some_and(|at| at <= now) {
-            self.send_retry = None;
-        }
-        self.pause.expire(now);
+        self.crew.expire(now);
+        self.door.expire(now);
         self.room.expire(now);
-        self.last_starts.expire(now);
+        self.life.last_starts.expire(now);
         self.expire_workers(now);
         self.expire_ages(now);
         self.expire_waiting(now);
         self.expire_silent(now);
-        self.sum_up(now);
+        self.outside.sum_up(now);
         self.feed_watchdog(now);
-        if self.check_up.is_some_and(|at| at <= now) {
-            self.check_up = Some(now + CHECK_UP);
+        if self.crew.is_check_up_due(now) {
             self.check_up_on_workers();
-        }
-    }
-
-    /// Logs how often what was not logged in full has happened.
-    fn sum_up(&mut self, now: Duration) {
-        for (complaint, connections) in self.complaints.take_due(now) {
-            tracing::warn!(connections, "{}, again", complaint.words());
-            self.tell_of_overload(complaint, connections);
-        }
-    }
-
-    /// Tells of connections that nobody had room for.
-    fn tell_of_overload(&self, complaint: Complaint, connections: u64) {
-        if complaint != Complaint::Poisoned {
-            let why = complaint.words();
-            self.tell(ServerEvent::Overloaded { why, connections });
         }
     }
 
     /// When a turn is due even if nothing happens.
     fn next_deadline(&self) -> Option<Duration> {
-        let crew = self.crew.iter().flatten();
-        let workers = crew
-            .flat_map(|member| [member.ready_by, member.ends_by, member.retire_by])
-            .flatten();
-        let vacancy = self.staff.due().filter(|_| self.phase == Phase::Serving);
+        let vacancy = self.staff.due().filter(|_| self.life.is_serving());
         let waiting = match self.plan.server.overload {
             Overload::Wait => None,
             _ => self.queue.next_expiry(),
         };
-        let drain = match self.phase {
-            Phase::Draining(deadline) => Some(deadline),
-            Phase::Serving | Phase::Ending => None,
-        };
         let single = [
-            self.tick,
-            self.send_retry,
-            self.fork_server_retry,
-            self.check_up,
-            self.rounds.due(),
-            self.pause.until(),
+            self.crew.due(),
+            self.children.due(),
+            self.door.due(),
             self.upgrade.retry(),
             self.room.retry(),
-            self.complaints.due(),
-            self.next_silence(),
-            self.notifying.due,
-            self.last_starts.due(),
+            self.outside.due(),
+            self.kept.next_silence(&self.plan.server),
+            self.life.due(),
             waiting,
-            drain,
             vacancy,
         ];
-        single.into_iter().flatten().chain(workers).min()
-    }
-
-    /// Sets the timer if the deadline is another, and polls it.
-    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let deadline = self.next_deadline();
-        let Some(at) = deadline else {
-            return Poll::Pending;
-        };
-        if self.timer_at != deadline {
-            self.timer_at = deadline;
-            let Some(instant) = self.born.checked_add(at) else {
-                // Later than time itself goes.
-                return Poll::Pending;
-            };
-            self.timer.as_mut().reset(instant.into());
-        }
-        let fired = self.timer.as_mut().poll(context);
-        if fired.is_ready() {
-            self.timer_at = None;
-        }
-        fired
+        single.into_iter().flatten().min()
     }
 
     /// Tells the program that all workers are ready.
     fn announce(&mut self) {
-        self.announced = true;
         let ready = Ready {
-            addresses: self.addresses(),
+            addresses: self.listeners.addresses(),
             pid: std::process::id(),
-            workers: self
-                .crew
-                .iter()
-                .flatten()
-                .filter_map(CrewMember::pid)
-                .collect(),
+            workers: self.crew.iter().filter_map(CrewMember::pid).collect(),
         };
-        tracing::info!(addresses = ?ready.addresses, workers = ready.workers.len(), "ready");
-        let addresses = ready.addresses.clone();
-        self.tell(ServerEvent::Ready { addresses });
-        if let Some(on_ready) = self.on_ready.take() {
-            on_ready(&ready);
-        }
-        self.notify_ready(self.born.elapsed());
+        self.outside.announce(&ready);
+        self.notify_ready(self.alarm.now());
         self.begin_awaited_reload();
     }
-
-    /// Where the server listens.
-    fn addresses(&self) -> Vec<String> {
-        let groups = self.listeners.iter();
-        groups.map(|group| group[0].address().to_owned()).collect()
-    }
-
-    fn member(&mut self, seat: Seat) -> Option<&mut CrewMember> {
-        self.crew.get_mut(seat.0)?.as_mut()
-    }
-
-    /// Starts the fork server again when it has died.
-    fn tend_fork_server(&mut self, context: &mut Context<'_>, now: Duration) {
-        let is_dead = self.fork_server.poll_read_ready(context).is_ready();
-        if !is_dead || self.fork_server_retry.is_some_and(|at| at > now) {
-            return;
-        }
-        tracing::warn!("the fork server died; starting another");
-        let successor = hatchery_process::ensure_running()
-            .and_then(|()| hatchery_process::fork_server_pidfd())
-            .map_err(Error::from)
-            .and_then(watch_fork_server);
-        match successor {
-            Ok(successor) => {
-                self.fork_server = successor;
-                self.fork_server_retry = None;
-                context.waker().wake_by_ref();
-            }
-            Err(error) => {
-                // Workers run on meanwhile.
-                let error = with_causes(&error);
-                tracing::error!(error, "the fork server could not be started again");
-                self.fork_server_retry = Some(now + FORK_SERVER_RETRY);
-            }
-        }
-    }
-}
-
-/// Gives each listener its serial number, and returns the place of each among the addresses.
-fn number(listeners: &mut [Vec<Listener>]) -> Vec<u16> {
-    let mut numbers = Vec::new();
-    for listener in listeners.iter_mut().flatten() {
-        let number = u16::try_from(numbers.len()).unwrap_or(u16::MAX);
-        listener.set_serial(number);
-        numbers.push(number);
-    }
-    numbers
-}
-
-/// The sockets that the front end accepts from; none where workers do.
-fn accepting_from(plan: &Plan, listeners: &[Vec<Listener>]) -> Result<Vec<AsyncFd<OwnedFd>>> {
-    if plan.is_direct() {
-        return Ok(Vec::new());
-    }
-    let sockets = listeners.iter().flatten();
-    let sockets = sockets.map(|listener| watch(listener.try_clone()?));
-    let sockets: io::Result<Vec<_>> = sockets.collect();
-    sockets.map_err(Error::os("listeners cannot be watched"))
-}
-
-fn watch_fork_server(pidfd: OwnedFd) -> Result<AsyncFd<OwnedFd>> {
-    watch(pidfd).map_err(Error::os("the fork server cannot be watched"))
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::roster::{Seat, Stage};
-use super::{FrontEnd, Phase};
+use super::FrontEnd;
+use super::life::Phase;
+use super::roster::Stage;
 use crate::systemd::{News, Notifier};
 
 /// Who is told, and when next.
@@ -44,23 +45,31 @@ impl Notifying {
 impl FrontEnd {
     /// Tells that the server can be used, for the first time or again.
     pub(super) fn notify_ready(&mut self, now: Duration) {
-        let watchdog = self.notifying.notifier.as_ref().map(Notifier::watchdog);
-        if self.notifying.due.is_none() && watchdog.flatten().is_some() {
-            self.notifying.due = Some(now);
+        let watchdog = self
+            .outside
+            .notifying
+            .notifier
+            .as_ref()
+            .map(Notifier::watchdog);
+        if self.outside.notifying.due.is_none() && watchdog.flatten().is_some() {
+            self.outside.notifying.due = Some(now);
         }
-        self.notifying
+        self.outside
+            .notifying
             .tell(&[News::Ready, News::Status(&self.status_line())]);
     }
 
     /// Tells how the server is, in words.
     pub(super) fn notify_status(&self) {
-        self.notifying.tell(&[News::Status(&self.status_line())]);
+        self.outside
+            .notifying
+            .tell(&[News::Status(&self.status_line())]);
     }
 
     fn status_line(&self) -> String {
         let workers = self.staff.wanted();
-        let addresses = self.addresses().join(" ");
-        match self.phase {
+        let addresses = self.listeners.addresses().join(" ");
+        match self.life.phase {
             Phase::Serving if self.upgrade.is_underway() => {
                 format!("serving {addresses} with {workers} workers; a new program is started")
             }
@@ -72,22 +81,22 @@ impl FrontEnd {
 
     /// Says that the server is alive, if it is: this loop runs, and a worker is ready.
     pub(super) fn feed_watchdog(&mut self, now: Duration) {
-        let Some(notifier) = &self.notifying.notifier else {
+        let Some(notifier) = &self.outside.notifying.notifier else {
             return;
         };
-        let (Some(due), Some(interval)) = (self.notifying.due, notifier.watchdog()) else {
+        let (Some(due), Some(interval)) = (self.outside.notifying.due, notifier.watchdog()) else {
             return;
         };
         if due > now {
             return;
         }
-        let mut seats = (0..self.crew.len()).map(Seat);
+        let mut seats = self.crew.seats();
         // While it drains there may be none, and systemd has its own limit for that.
-        let is_alive = self.phase != Phase::Serving
+        let is_alive = !self.life.is_serving()
             || seats.any(|seat| self.roster.stage(seat) == Some(Stage::Ready));
         if is_alive {
             notifier.tell(&[News::Watchdog]);
         }
-        self.notifying.due = Some(now.saturating_add(interval / 2));
+        self.outside.notifying.due = Some(now.saturating_add(interval / 2));
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::roster::Placement;
 use super::watching::has_spoken;
-use super::{Accepted, FrontEnd, Phase};
+use super::{Accepted, FrontEnd};
 use crate::config::Overload;
 use crate::upgrade::Parked;
 
@@ -19,15 +19,14 @@ const LOOKS_PER_TURN: usize = 4;
 impl FrontEnd {
     /// Accepts, and gives to workers what they have room for; true if there is more.
     pub(super) fn take_in(&mut self, context: &mut Context<'_>, now: Duration) -> bool {
-        // In turns, so that neither new clients nor old ones take all the room.
-        self.old_first = !self.old_first;
+        let kept_first = self.kept.come_first();
         let mut more = false;
-        if self.old_first {
+        if kept_first {
             more |= self.take_awake(context, now);
         }
         more |= self.accept(context, now);
         self.place_waiting(now);
-        if !self.old_first {
+        if !kept_first {
             more |= self.take_awake(context, now);
         }
         more
@@ -42,7 +41,7 @@ impl FrontEnd {
         if !self.plan.server.wait_for_data || self.roster.is_full() {
             return Err(accepted);
         }
-        self.newcomers.add(accepted, now)?;
+        self.kept.newcomers.add(accepted, now)?;
         self.roster.keep();
         Ok(())
     }
@@ -59,7 +58,7 @@ impl FrontEnd {
             if !self.roster.has_free_worker(now) {
                 return false;
             }
-            let found = self.parked.look(context);
+            let found = self.kept.parked.look(context);
             if found.is_empty() {
                 return false;
             }
@@ -67,7 +66,7 @@ impl FrontEnd {
                 if !self.roster.has_free_worker(now) {
                     return false;
                 }
-                if let Some(accepted) = self.parked.take(key) {
+                if let Some(accepted) = self.kept.parked.take(key) {
                     self.wake(accepted, now);
                 }
             }
@@ -107,10 +106,10 @@ impl FrontEnd {
             Err(error) => return self.condemn(placement.seat, &error),
         };
         self.acquit(placement);
-        let member = self.member(placement.seat);
+        let member = self.crew.get_mut(placement.seat);
         let origin = member.and_then(|member| member.origin(placement.slot));
         let origin = origin.expect("what a worker holds was placed with it");
-        self.is_busy = true;
+        self.crew.is_busy = true;
         let Some(socket) = socket else {
             tracing::error!(connection = origin.id, peer = %origin.peer,
                 "a parked connection is lost: there was no descriptor for it");
@@ -134,11 +133,11 @@ impl FrontEnd {
 
     /// Whether a worker's message may be read, which may bring a connection; makes room if need be.
     pub(super) fn has_room_for_one(&mut self, now: Duration) -> bool {
-        let Err(error) = self.room.check(&self.fork_server) else {
+        let Err(error) = self.room.check(&self.children) else {
             return true;
         };
         self.free_descriptors(&error, now);
-        let has_room = self.room.check(&self.fork_server).is_ok();
+        let has_room = self.room.check(&self.children).is_ok();
         if !has_room {
             self.room.try_again(now);
         }
@@ -147,9 +146,9 @@ impl FrontEnd {
 
     /// Keeps a connection, which the roster counts as kept, until its client sends something.
     fn park(&mut self, accepted: Accepted, now: Duration) {
-        let is_serving = self.phase == Phase::Serving;
+        let is_serving = self.life.is_serving();
         let unwatched = match is_serving {
-            true => self.parked.add(accepted, now),
+            true => self.kept.parked.add(accepted, now),
             false => Err(accepted),
         };
         if let Err(accepted) = unwatched {
@@ -166,8 +165,7 @@ impl FrontEnd {
         place: u16,
         now: Duration,
     ) {
-        let serial = self.numbers.iter().position(|&number| number == place);
-        let serial = serial.and_then(|serial| u16::try_from(serial).ok());
+        let serial = self.listeners.serial_at(place);
         // Handlers that block need it to; those of the other program may have differed.
         let is_blocking = self.plan.body.is_blocking;
         let _as_it_was = rustix::io::ioctl_fionbio(&socket, !is_blocking);
@@ -175,7 +173,7 @@ impl FrontEnd {
         let accepted = Accepted {
             consumed,
             state: connection.state,
-            ..self.enroll(serial.unwrap_or(0), socket, connection.peer)
+            ..self.enroll(serial, socket, connection.peer)
         };
         if accepted.state.is_some() {
             self.roster.keep();
@@ -190,7 +188,7 @@ impl FrontEnd {
             if !self.may_admit_newcomers(now) {
                 return false;
             }
-            let found = self.newcomers.look(context);
+            let found = self.kept.newcomers.look(context);
             if found.is_empty() {
                 return false;
             }
@@ -198,7 +196,7 @@ impl FrontEnd {
                 if !self.may_admit_newcomers(now) {
                     return false;
                 }
-                if let Some(accepted) = self.newcomers.take(key) {
+                if let Some(accepted) = self.kept.newcomers.take(key) {
                     self.roster.let_go();
                     self.admit(accepted, now);
                 }
@@ -218,45 +216,15 @@ impl FrontEnd {
 
     /// Closes connections whose clients have been silent for too long.
     pub(super) fn expire_silent(&mut self, now: Duration) {
-        if let Some(timeout) = self.first_byte_timeout() {
-            while let Some(accepted) = self.newcomers.take_silent(timeout, now) {
-                tracing::debug!(connection = accepted.id, peer = %accepted.peer, "closed: it sent nothing");
-                self.roster.let_go();
-            }
+        while let Some(_closed) = self.kept.take_silent(&self.plan.server, now) {
+            self.roster.let_go();
         }
-        if let Some(timeout) = self.park_timeout() {
-            while let Some(accepted) = self.parked.take_silent(timeout, now) {
-                tracing::debug!(connection = accepted.id, peer = %accepted.peer, "closed: parked for too long");
-                self.roster.let_go();
-            }
-        }
-    }
-
-    /// When a client may have been silent for too long.
-    pub(super) fn next_silence(&self) -> Option<Duration> {
-        let first_byte = self.first_byte_timeout();
-        let first_byte = first_byte.and_then(|timeout| self.newcomers.next_expiry(timeout));
-        let parked = self.park_timeout();
-        let parked = parked.and_then(|timeout| self.parked.next_expiry(timeout));
-        first_byte.into_iter().chain(parked).min()
-    }
-
-    fn park_timeout(&self) -> Option<Duration> {
-        let timeout = self.plan.server.park_timeout;
-        (!timeout.is_zero()).then_some(timeout)
-    }
-
-    fn first_byte_timeout(&self) -> Option<Duration> {
-        let timeout = self.plan.server.first_byte_timeout;
-        (!timeout.is_zero()).then_some(timeout)
     }
 
     /// Gives all connections to the program that takes over. Where there is none, it closes those with
     /// nothing to say, and lets the others wait for a worker.
     pub(super) fn release_kept(&mut self, now: Duration) {
-        let mut all = self.newcomers.take_all();
-        all.extend(self.parked.take_all());
-        for accepted in all {
+        for accepted in self.kept.take_all() {
             self.roster.let_go();
             self.release(accepted, false, now);
         }

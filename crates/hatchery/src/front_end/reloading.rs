@@ -1,21 +1,20 @@
 //! Reloading: the configuration first, then all workers by it, and only then the old ones go.
 
 use std::future::Future;
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
 
+use super::FrontEnd;
 use super::commanding::Asker;
 use super::listener::{BindOptions, Listener};
+use super::listeners::{Address, Leaving};
 use super::retiring::{check_at_start, resident_bytes};
 use super::roster::Seat;
 use super::staff::Epoch;
-use super::{CHECK_UP, FrontEnd, Phase};
-use crate::config::{BindAddress, Config, ConfigError};
+use crate::config::{Config, ConfigError};
 use crate::control::{Answer, ControlError, ServerEvent};
 use crate::error::{Error, with_causes};
 use crate::server::Plan;
@@ -30,6 +29,8 @@ pub(super) struct Reload {
     asker: Option<Asker>,
     /// Whether a signal has asked for another since it began.
     again: bool,
+    /// How often the server was reloaded.
+    pub(super) count: u32,
 }
 
 #[derive(Default)]
@@ -48,27 +49,19 @@ struct Renewal {
     epoch: Epoch,
     plan: Plan,
     /// The addresses in their new order.
-    places: Vec<Place>,
-}
-
-/// A listener of the new configuration.
-enum Place {
-    /// One that the server has already, and where it is among the old ones.
-    Kept(usize, BindAddress),
-    /// A new one.
-    New(Vec<Listener>, AsyncFd<OwnedFd>),
+    addresses: Vec<Address>,
 }
 
 impl FrontEnd {
     /// Begins to reload, if no other reload is underway.
     pub(super) fn begin_reload(&mut self, asker: Option<Asker>) {
-        if self.phase != Phase::Serving {
+        if !self.life.is_serving() {
             return;
         }
-        if self.is_reloading() || self.upgrade.is_underway() || !self.announced {
+        if self.is_reloading() || self.upgrade.is_underway() || !self.outside.is_announced() {
             match asker {
                 Some(asker) => {
-                    let busy = if !self.announced {
+                    let busy = if !self.outside.is_announced() {
                         ControlError::Starting
                     } else if self.is_reloading() {
                         ControlError::Reloading
@@ -83,13 +76,13 @@ impl FrontEnd {
             return;
         }
         tracing::info!("reloading: the configuration is read again");
-        self.tell(ServerEvent::Reloading);
-        self.notifying.tell(&[News::reloading_now()]);
+        self.outside.tell(ServerEvent::Reloading);
+        self.outside.notifying.tell(&[News::reloading_now()]);
         let config = self.plan.config.clone();
         self.reload.asker = asker;
         self.reload.stage = Stage::Reading(tokio::task::spawn_blocking(move || config.reload()));
         // Whether it has been read is asked from the next turn on.
-        self.turn_again = true;
+        self.alarm.turn_again();
     }
 
     /// Whether a reload is underway.
@@ -111,12 +104,12 @@ impl FrontEnd {
             .map_err(ControlError::from)
             .and_then(|config| self.prepare(&config));
         match prepared {
-            Ok((plan, places)) => {
+            Ok((plan, addresses)) => {
                 let epoch = self.staff.renew(plan.count);
                 let renewal = Renewal {
                     epoch,
                     plan,
-                    places,
+                    addresses,
                 };
                 self.reload.stage = Stage::Renewing(Box::new(renewal));
             }
@@ -125,7 +118,7 @@ impl FrontEnd {
     }
 
     /// Checks a new configuration, and binds its new addresses.
-    fn prepare(&self, config: &Config) -> Result<(Plan, Vec<Place>), ControlError> {
+    fn prepare(&self, config: &Config) -> Result<(Plan, Vec<Address>), ControlError> {
         let wrong = |error| ControlError::Workers(Box::new(error));
         let plan = Plan::new(config, self.plan.body.clone()).map_err(wrong)?;
         let needs_restart = |key| ControlError::NeedsRestart {
@@ -147,28 +140,28 @@ impl FrontEnd {
         if plan.is_direct() && plan.count != self.plan.count {
             return Err(needs_restart("workers.count"));
         }
-        let places = if plan.is_direct() {
+        let addresses = if plan.is_direct() {
             Vec::new()
         } else {
             self.bind_new(&plan)?
         };
-        Ok((plan, places))
+        Ok((plan, addresses))
     }
 
-    fn bind_new(&self, plan: &Plan) -> Result<Vec<Place>, ControlError> {
+    fn bind_new(&self, plan: &Plan) -> Result<Vec<Address>, ControlError> {
         let options = BindOptions {
             backlog: plan.server.backlog.get(),
             sharers: 1,
         };
-        let mut places = Vec::new();
+        let mut addresses = Vec::new();
         for (address, origin) in plan.server.bind.iter().zip(&plan.bind_origins) {
-            let groups = self.listeners.iter().enumerate();
-            let kept: Vec<Place> = groups
+            let groups = self.listeners.groups().iter().enumerate();
+            let kept: Vec<Address> = groups
                 .filter(|(_, group)| group[0].is_for(address))
-                .map(|(index, _)| Place::Kept(index, address.clone()))
+                .map(|(index, _)| Address::Kept(index, address.clone()))
                 .collect();
             if !kept.is_empty() {
-                places.extend(kept);
+                addresses.extend(kept);
                 continue;
             }
             let (one, origin) = ([address.clone()], [origin.clone()]);
@@ -180,10 +173,10 @@ impl FrontEnd {
                 let watched = watched
                     .map_err(Error::os("listeners cannot be watched"))
                     .map_err(|error| ControlError::Workers(Box::new(error)))?;
-                places.push(Place::New(group, watched));
+                addresses.push(Address::New(group, watched));
             }
         }
-        Ok(places)
+        Ok(addresses)
     }
 
     /// The plan by which a worker of this epoch is started.
@@ -200,7 +193,7 @@ impl FrontEnd {
             return;
         };
         let plan = &renewal.plan;
-        let member = self.crew.get_mut(seat.0).and_then(Option::as_mut);
+        let member = self.crew.get_mut(seat);
         let member = member.filter(|it| it.epoch == renewal.epoch && it.room.is_some());
         let Some(member) = member.filter(|_| plan.workers.max_memory.bytes() > 0) else {
             return;
@@ -222,10 +215,14 @@ impl FrontEnd {
         let Renewal {
             epoch,
             plan,
-            places,
+            addresses,
         } = *renewal;
         if !plan.is_direct() {
-            self.change_listeners(places, plan.server.backlog.get(), now);
+            let backlog = plan.server.backlog.get();
+            let gone = self.listeners.rearrange(addresses, backlog);
+            self.accept_from_the_leaving(gone, now);
+            // New listeners are watched from the next turn on.
+            self.alarm.turn_again();
         }
         let connections_max = plan.server.max_connections.get();
         self.roster.change(plan.server.dispatch, connections_max);
@@ -234,59 +231,26 @@ impl FrontEnd {
         self.staff.replace_at_once(plan.max_unavailable());
         self.staff.limit_deaths(plan.intensity());
         let server = &plan.server;
-        self.poison.change(server.poison_after, server.poison_time);
-        self.check_up = plan.checks_up().then_some(now + CHECK_UP);
+        self.suspicion
+            .poison
+            .change(server.poison_after, server.poison_time);
+        self.crew.check_up(plan.checks_up(), now);
         self.plan = plan;
-        self.reloads += 1;
-        for seat in (0..self.crew.len()).map(Seat) {
-            let member = self.member(seat).filter(|member| member.epoch == epoch);
+        self.reload.count += 1;
+        for seat in self.crew.seats() {
+            let member = self
+                .crew
+                .get_mut(seat)
+                .filter(|member| member.epoch == epoch);
             if let Some(room) = member.and_then(|member| member.room) {
                 self.roster.ready(seat, room, now);
                 self.weigh(seat);
             }
         }
         tracing::info!(workers = self.staff.wanted(), "reloaded");
-        self.tell(ServerEvent::Reloaded);
+        self.outside.tell(ServerEvent::Reloaded);
         let answer = self.accept_order(Vec::new());
         self.end_reload(Ok(answer));
-    }
-
-    /// Puts the addresses into their new order, and serves who is left at those that go.
-    fn change_listeners(&mut self, places: Vec<Place>, backlog: u32, now: Duration) {
-        let listeners = std::mem::take(&mut self.listeners).into_iter();
-        let accepting = std::mem::take(&mut self.accepting).into_iter();
-        let mut old: Vec<_> = listeners.zip(accepting).map(Some).collect();
-        for (number, place) in places.into_iter().enumerate() {
-            let number = u16::try_from(number).unwrap_or(u16::MAX);
-            let (group, watched) = match place {
-                Place::New(mut group, watched) => {
-                    let serial = self.add_number(number);
-                    group[0].set_serial(serial);
-                    (group, watched)
-                }
-                Place::Kept(index, address) => {
-                    let (mut group, watched) = old[index].take().expect("an address is kept once");
-                    if let Err(error) = group[0].adapt(&address, backlog) {
-                        tracing::warn!(%address, %error, "an address stays as it was");
-                    }
-                    self.numbers[usize::from(group[0].serial())] = number;
-                    (group, watched)
-                }
-            };
-            self.listeners.push(group);
-            self.accepting.push(watched);
-        }
-        for (group, watched) in old.into_iter().flatten() {
-            self.accept_the_last_of(watched.get_ref(), group[0].serial(), now);
-        }
-        // New listeners are watched from the next turn on.
-        self.turn_again = true;
-    }
-
-    /// Gives a new listener its serial number.
-    fn add_number(&mut self, number: u16) -> u16 {
-        self.numbers.push(number);
-        u16::try_from(self.numbers.len() - 1).expect("a server has fewer than 65,536 listeners")
     }
 
     /// Gives a reload up, if there is one: the server goes on as it was.
@@ -295,33 +259,32 @@ impl FrontEnd {
             Stage::None => return,
             // What is read is not wanted any more.
             Stage::Reading(reading) => reading.abort(),
-            Stage::Renewing(renewal) => self.give_back(renewal.places, now),
+            Stage::Renewing(renewal) => {
+                let gone = self.listeners.give_back(renewal.addresses);
+                self.accept_from_the_leaving(gone, now);
+            }
         }
         self.staff.cancel_renewal();
         self.reload_failed(error);
     }
 
-    /// Serves those who have come by addresses that are not to be.
-    fn give_back(&mut self, places: Vec<Place>, now: Duration) {
-        for (number, place) in places.into_iter().enumerate() {
-            if let Place::New(group, watched) = place {
-                let serial = self.add_number(u16::try_from(number).unwrap_or(u16::MAX));
-                self.accept_the_last_of(watched.get_ref(), serial, now);
-                drop(group);
-            }
+    /// Serves those who have come by addresses that go.
+    fn accept_from_the_leaving(&mut self, leaving: Vec<Leaving>, now: Duration) {
+        for listener in leaving {
+            self.accept_the_last_of(listener.socket.get_ref(), listener.serial, now);
         }
     }
 
     fn reload_failed(&mut self, error: ControlError) {
         let reason = with_causes(&error);
         tracing::error!(error = reason, "not reloaded: the server goes on as it was");
-        self.tell(ServerEvent::ReloadFailed { reason });
+        self.outside.tell(ServerEvent::ReloadFailed { reason });
         self.end_reload(Err(error));
     }
 
     fn end_reload(&mut self, outcome: Result<Answer, ControlError>) {
         // Whether it was reloaded or goes on as it was: it serves.
-        self.notify_ready(self.born.elapsed());
+        self.notify_ready(self.alarm.now());
         if let Some(asker) = self.reload.asker.take() {
             // Whoever asked may have gone.
             let _gone = asker.send(outcome);

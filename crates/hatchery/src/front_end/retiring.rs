@@ -17,7 +17,7 @@ impl FrontEnd {
     }
 
     fn retire_at(&mut self, seat: Seat, served: u64) {
-        let Some(member) = self.member(seat) else {
+        let Some(member) = self.crew.get_mut(seat) else {
             return;
         };
         if member.retire_after > 0 && served >= member.retire_after {
@@ -41,8 +41,8 @@ impl FrontEnd {
 
     /// Looks for workers that have grown too large or, where they accept, served enough.
     pub(super) fn check_up_on_workers(&mut self) {
-        for seat in (0..self.crew.len()).map(Seat) {
-            let Some(member) = self.member(seat) else {
+        for seat in self.crew.seats() {
+            let Some(member) = self.crew.get_mut(seat) else {
                 continue;
             };
             let received = u64::from(member.ledger.received());
@@ -59,7 +59,7 @@ impl FrontEnd {
 
     fn retire_if_too_heavy(&mut self, seat: Seat) {
         let memory_max = self.plan.workers.max_memory.bytes();
-        let Some(member) = self.member(seat).filter(|_| memory_max > 0) else {
+        let Some(member) = self.crew.get_mut(seat).filter(|_| memory_max > 0) else {
             return;
         };
         let memory = member.pid().and_then(resident_bytes).unwrap_or(0);
@@ -73,7 +73,7 @@ impl FrontEnd {
     fn retire_if_too_open(&mut self, seat: Seat) {
         let open_max = self.plan.workers.max_descriptors;
         let held = self.roster.connections_of(seat);
-        let Some(member) = self.member(seat).filter(|_| open_max > 0) else {
+        let Some(member) = self.crew.get_mut(seat).filter(|_| open_max > 0) else {
             return;
         };
         let open = member.pid().and_then(open_descriptors).unwrap_or(0);
@@ -85,8 +85,8 @@ impl FrontEnd {
 
     /// Retires workers that are old enough.
     pub(super) fn expire_ages(&mut self, now: Duration) {
-        for seat in (0..self.crew.len()).map(Seat) {
-            let Some(member) = self.member(seat) else {
+        for seat in self.crew.seats() {
+            let Some(member) = self.crew.get_mut(seat) else {
                 continue;
             };
             if member.retire_by.take_if(|by| *by <= now).is_some() {
@@ -100,8 +100,8 @@ impl FrontEnd {
         self.count_descriptors(seat);
         let memory_max = self.plan.workers.max_memory.bytes();
         let is_ready = self.roster.stage(seat) == Some(Stage::Ready);
-        let announced = self.announced;
-        let Some(member) = self.member(seat) else {
+        let announced = self.outside.is_announced();
+        let Some(member) = self.crew.get_mut(seat) else {
             return;
         };
         if memory_max == 0 || !is_ready || member.bytes_at_start.is_some() {
@@ -122,7 +122,7 @@ impl FrontEnd {
     fn count_descriptors(&mut self, seat: Seat) {
         let open_max = self.plan.workers.max_descriptors;
         let is_ready = self.roster.stage(seat) == Some(Stage::Ready);
-        let Some(member) = self.member(seat).filter(|_| open_max > 0 && is_ready) else {
+        let Some(member) = self.crew.get_mut(seat).filter(|_| open_max > 0 && is_ready) else {
             return;
         };
         if member.open_at_start.is_none() {
@@ -139,7 +139,7 @@ impl FrontEnd {
 
     /// Checks that a worker may grow before it is replaced: else none would last.
     pub(super) fn check_memory(&self) -> Result<()> {
-        let crew = self.crew.iter().flatten();
+        let crew = self.crew.iter();
         let largest = crew.filter_map(|member| member.bytes_at_start).max();
         largest.map_or(Ok(()), |bytes| check_at_start(&self.plan, bytes))
     }

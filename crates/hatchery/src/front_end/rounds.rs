@@ -14,12 +14,12 @@ impl FrontEnd {
     pub(super) fn look_round(&mut self, now: Duration) {
         self.hear_pulses();
         let watched = [self.stall_timeout(), self.plan.workers.hard_deadline];
-        let has_work = || (0..self.crew.len()).any(|seat| self.is_watched(Seat(seat)));
+        let has_work = || self.crew.seats().any(|seat| self.is_watched(seat));
         let pace = pace(&watched).filter(|_| has_work());
-        let Some(lapse) = self.rounds.begin(pace, now) else {
+        let Some(lapse) = self.crew.rounds.begin(pace, now) else {
             return;
         };
-        for seat in (0..self.crew.len()).map(Seat) {
+        for seat in self.crew.seats() {
             self.feel_pulse(seat, lapse);
             self.check_deadlines(seat, lapse);
         }
@@ -36,7 +36,7 @@ impl FrontEnd {
 
     /// Whether a worker has work, or was asked while it had.
     fn is_watched(&self, seat: Seat) -> bool {
-        let Some(member) = self.crew[seat.0].as_ref() else {
+        let Some(member) = self.crew.get(seat) else {
             return false;
         };
         // What a worker has that accepts for itself is not known here.
@@ -47,13 +47,11 @@ impl FrontEnd {
 
     /// Takes in which loops have answered; one that was passed over gets connections again.
     fn hear_pulses(&mut self) {
-        for (seat, member) in self.crew.iter_mut().enumerate() {
-            let Some(member) = member.as_mut().filter(|member| !member.pulse.is_quiet()) else {
-                continue;
-            };
+        for member in self.crew.iter_mut().filter(|it| !it.pulse.is_quiet()) {
             if member.pulse.heard(member.ledger.beat()) == Finding::TakeBack {
-                tracing::debug!(worker = seat, "a worker's loop turns again");
-                self.roster.pass_over(Seat(seat), false);
+                let seat = member.key.seat;
+                tracing::debug!(worker = seat.0, "a worker's loop turns again");
+                self.roster.pass_over(seat, false);
             }
         }
     }
@@ -61,7 +59,7 @@ impl FrontEnd {
     fn feel_pulse(&mut self, seat: Seat, lapse: Lapse) {
         let timeout = self.stall_timeout();
         let is_watched = !timeout.is_zero() && self.is_watched(seat);
-        let Some(member) = self.member(seat).filter(|_| is_watched) else {
+        let Some(member) = self.crew.get_mut(seat).filter(|_| is_watched) else {
             return;
         };
         match member.pulse.wait(lapse, timeout) {
@@ -81,7 +79,7 @@ impl FrontEnd {
     /// Kills a worker one of whose handlers is past its hard deadline.
     fn check_deadlines(&mut self, seat: Seat, lapse: Lapse) {
         let has_deadlines = !self.plan.workers.hard_deadline.is_zero();
-        let Some(member) = self.member(seat).filter(|_| has_deadlines) else {
+        let Some(member) = self.crew.get_mut(seat).filter(|_| has_deadlines) else {
             return;
         };
         let handlers = member.ledger.deadlines();
@@ -108,7 +106,7 @@ impl FrontEnd {
 
     /// Kills a worker whose loop stands still.
     fn give_up_on(&mut self, seat: Seat, timeout: Duration) {
-        let Some(member) = self.member(seat) else {
+        let Some(member) = self.crew.get_mut(seat) else {
             return;
         };
         let pid = member.pid();

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use hatchery_process::{LedgerReader, Program, begin};
 
-use super::child::{ChildEvent, follow};
+use super::child::ChildEvent;
 use super::commanding::number;
-use super::crew::{CrewMember, Process, WorkerKey};
 use super::deaths::{Estate, Gone};
+use super::life::Phase;
+use super::member::{CrewMember, Process, WorkerKey};
 use super::restart::FAILED_STARTS_MAX;
 use super::roster::{Seat, Stage};
 use super::staff::{End, Epoch, Failure, Step};
 use super::watching::has_spoken;
-use super::{Accepted, FrontEnd, Phase};
+use super::{Accepted, FrontEnd};
 use crate::config::{LogFormat, Scheduling};
 use crate::control::{ControlError, ServerEvent};
 use crate::error::{Error, Result, with_causes};
@@ -31,7 +32,7 @@ impl FrontEnd {
 
     /// Does what the staff needs.
     pub(super) fn work_on_staff(&mut self, now: Duration) {
-        while self.phase == Phase::Serving
+        while self.life.is_serving()
             && let Some(step) = self.staff.next(now)
         {
             match step {
@@ -46,7 +47,7 @@ impl FrontEnd {
 
     /// Kills a worker that was starting, and is of no use any more.
     pub(super) fn kill_unneeded(&mut self, seat: Seat) {
-        if let Some(member) = self.member(seat) {
+        if let Some(member) = self.crew.get_mut(seat) {
             member.is_unneeded = true;
         }
         self.kill(seat);
@@ -73,16 +74,16 @@ impl FrontEnd {
         let hired = self.ask_for_worker(seat, (post, epoch));
         match hired {
             Ok(member) => {
-                if self.crew.len() <= seat.0 {
-                    self.crew.resize_with(seat.0 + 1, || None);
-                }
-                self.crew[seat.0] = Some(member);
+                self.crew.add(member);
                 self.staff.started(seat, post, epoch);
                 Ok(())
             }
             Err(error) => {
                 self.roster.lost(seat);
-                self.exchange.board.close(self.generation.wrapping_sub(1));
+                self.outside
+                    .exchange
+                    .board
+                    .close(self.crew.started().wrapping_sub(1));
                 Err(error)
             }
         }
@@ -96,12 +97,9 @@ impl FrontEnd {
         let ledger = LedgerReader::create(slots).map_err(|error| {
             Error::os("a worker's ledger cannot be made")(io::Error::other(error))
         })?;
-        let key = WorkerKey {
-            seat,
-            generation: self.generation,
-        };
-        self.generation += 1;
+        let key = self.crew.enlist(seat);
         let page = self
+            .outside
             .exchange
             .board
             .open(key.generation)
@@ -130,11 +128,7 @@ impl FrontEnd {
             page.as_fd(),
         ];
         if plan.is_direct() {
-            let own = self
-                .listeners
-                .iter()
-                .map(|all| all[place.0 % all.len()].as_fd());
-            descriptors.extend(own);
+            descriptors.extend(self.listeners.of_post(place.0));
             descriptors.extend(self.upgrade.gate());
         }
         let bytes = start.encode();
@@ -145,8 +139,8 @@ impl FrontEnd {
             ..Program::new(&format!("hatchery-{}", seat.0), plan.body.entry)
         })?;
         drop(descriptors);
-        tokio::spawn(follow(starting, key, self.events_sender.clone()));
-        let now = self.born.elapsed();
+        self.children.follow(starting, key);
+        let now = self.alarm.now();
         member.since = now;
         member.ready_by = Some(now.saturating_add(plan.workers.start_timeout));
         member.retire_by = self.retirement_age(key.generation, now);
@@ -158,7 +152,7 @@ impl FrontEnd {
     pub(super) fn child_event(&mut self, event: ChildEvent, now: Duration) {
         match event {
             ChildEvent::Started { worker, child } => {
-                let Some(member) = self.crew_of(worker) else {
+                let Some(member) = self.crew.find(worker) else {
                     return;
                 };
                 let is_doomed = matches!(member.process, Process::Doomed);
@@ -167,7 +161,7 @@ impl FrontEnd {
                     member.kill();
                 }
                 let (pid, is_ready) = (member.pid(), member.room.is_some());
-                self.tell(ServerEvent::WorkerStarted {
+                self.outside.tell(ServerEvent::WorkerStarted {
                     worker: number(worker.seat),
                     generation: worker.generation,
                     pid: pid.unwrap_or_default(),
@@ -191,14 +185,14 @@ impl FrontEnd {
 
     /// Takes a worker that is gone off the books, and sees that what it leaves is cared for.
     fn gone(&mut self, worker: WorkerKey, how: &Gone, now: Duration) {
-        if self.crew_of(worker).is_none() {
+        if self.crew.find(worker).is_none() {
             return;
         }
         // What is read now it may have done long ago.
         let heard = self.roster.heard(worker.seat);
         // Its last words are still in the channel and the ledger.
         self.hear_out(worker.seat, now);
-        let Some(mut member) = self.crew[worker.seat.0].take() else {
+        let Some(mut member) = self.crew.remove(worker.seat) else {
             return;
         };
         let stage = self.roster.stage(worker.seat);
@@ -212,8 +206,8 @@ impl FrontEnd {
         let in_hand = in_hand + u32::try_from(touched.len()).unwrap_or(u32::MAX);
         let is_done = stage == Some(Stage::Draining) && how.is_success();
         let was_unneeded =
-            member.is_unneeded || (stage == Some(Stage::Starting) && self.phase != Phase::Serving);
-        let was_idle = self.phase == Phase::Ending && in_hand == 0;
+            member.is_unneeded || (stage == Some(Stage::Starting) && !self.life.is_serving());
+        let was_idle = self.life.phase == Phase::Ending && in_hand == 0;
         let is_meant = is_done || was_unneeded || was_idle;
         let traces = std::mem::take(&mut member.traces);
         let is_own_doing = how.is_own_doing() && !is_done;
@@ -239,7 +233,7 @@ impl FrontEnd {
         };
         let failure = self.staff.gone(worker.seat, end, now);
         let reason = || member.complaint.unwrap_or_else(|| how.to_string());
-        if self.phase == Phase::Serving {
+        if self.life.is_serving() {
             self.take_failure(failure, now, reason);
         } else if how.has_failed() && served == 0 && !is_done {
             self.last_start_failed(&reason(), now);
@@ -298,7 +292,7 @@ impl FrontEnd {
 
     /// Ends a server that cannot be started, with what became of the last worker.
     fn give_up(&mut self, reason: String) {
-        self.outcome = Err(Error::WorkersFailed {
+        self.life.fail(Error::WorkersFailed {
             attempts: FAILED_STARTS_MAX,
             reason,
         });
@@ -307,9 +301,9 @@ impl FrontEnd {
 
     /// Kills workers that take too long to become ready, or to end after they have retired.
     pub(super) fn expire_workers(&mut self, now: Duration) {
-        let is_serving = self.phase == Phase::Serving;
+        let is_serving = self.life.is_serving();
         let kill_after = self.kill_after();
-        for member in self.crew.iter_mut().flatten() {
+        for member in self.crew.iter_mut() {
             if member.ends_by.is_some_and(|by| by <= now) {
                 member.ends_by = None;
                 // A server that ends has a deadline of its own.
@@ -337,8 +331,8 @@ impl FrontEnd {
     /// It can be used once its process is known as well: should that turn out not to be so, for want
     /// of a descriptor, it is given up, and nothing may go with it.
     pub(super) fn became_ready(&mut self, seat: Seat, room: u32, now: Duration) {
-        self.last_starts.ready();
-        let Some(member) = self.member(seat) else {
+        self.life.last_starts.ready();
+        let Some(member) = self.crew.get_mut(seat) else {
             return;
         };
         member.ready_by = None;
@@ -352,7 +346,7 @@ impl FrontEnd {
     fn takes_up_work(&mut self, seat: Seat, now: Duration) {
         self.staff.ready(seat);
         let serving = self.staff.epoch();
-        let Some(member) = self.member(seat) else {
+        let Some(member) = self.crew.get(seat) else {
             return;
         };
         let (room, is_serving) = (member.room.unwrap_or_default(), member.epoch == serving);
@@ -369,23 +363,22 @@ impl FrontEnd {
         self.weigh(seat);
         // One that becomes ready while the server drains may still be needed by those who wait;
         // if it is not, it drains later in this turn.
-        if self.phase == Phase::Serving {
+        if self.life.is_serving() {
             self.announce_if_complete();
         }
     }
 
     /// Announces the server once every worker is ready and known by its process id.
     pub(super) fn announce_if_complete(&mut self) {
-        let is_known = self
-            .crew
-            .iter()
-            .flatten()
-            .all(|member| member.pid().is_some());
-        if self.announced || !is_known || self.staff.ready_posts() < self.staff.wanted() {
+        let is_known = self.crew.iter().all(|member| member.pid().is_some());
+        if self.outside.is_announced()
+            || !is_known
+            || self.staff.ready_posts() < self.staff.wanted()
+        {
             return;
         }
         if let Err(error) = self.check_memory() {
-            self.outcome = Err(error);
+            self.life.fail(error);
             self.kill_all();
             return;
         }
@@ -393,11 +386,6 @@ impl FrontEnd {
             self.staff.complete();
             self.announce();
         }
-    }
-
-    fn crew_of(&mut self, worker: WorkerKey) -> Option<&mut CrewMember> {
-        let member = self.member(worker.seat)?;
-        (member.key == worker).then_some(member)
     }
 }
 

@@ -38,9 +38,16 @@ pub(super) struct Trace {
 #[derive(Debug, Default)]
 pub(super) struct Traces(Vec<Option<Trace>>);
 
+/// What is known of that, and who is looked at.
+#[derive(Debug)]
+pub(super) struct Suspicion {
+    pub(super) poison: Poison,
+    held: Held,
+}
+
 /// Connections that are waited for to say something.
 #[derive(Debug)]
-pub(super) struct Held {
+struct Held {
     sender: UnboundedSender<Accepted>,
     receiver: UnboundedReceiver<Accepted>,
     /// Held by each of them that is not back.
@@ -76,6 +83,15 @@ impl Trace {
     }
 }
 
+impl Suspicion {
+    pub(super) fn new(poison: Poison) -> Self {
+        Self {
+            poison,
+            held: Held::default(),
+        }
+    }
+}
+
 impl Default for Held {
     fn default() -> Self {
         let (sender, receiver) = unbounded_channel();
@@ -106,16 +122,16 @@ impl Poison {
 impl FrontEnd {
     /// Whether connections are waited for to say something.
     pub(super) fn holds_any(&self) -> bool {
-        self.held.len() > 0 || !self.held.receiver.is_empty()
+        self.suspicion.held.len() > 0 || !self.suspicion.held.receiver.is_empty()
     }
 
     /// Lets a new connection pass, unless it is refused, or has to say something first.
     pub(super) fn pass(&mut self, mut accepted: Accepted, now: Duration) -> Option<Accepted> {
-        if !self.poison.watches(place_of(&accepted), now) {
+        if !self.suspicion.poison.watches(place_of(&accepted), now) {
             return Some(accepted);
         }
         accepted.first = first_bytes(&accepted);
-        if accepted.first.is_none() && self.held.len() < HELD_MAX {
+        if accepted.first.is_none() && self.suspicion.held.len() < HELD_MAX {
             self.hold(accepted);
             return None;
         }
@@ -124,19 +140,19 @@ impl FrontEnd {
 
     fn unless_refused(&mut self, accepted: Accepted, now: Duration) -> Option<Accepted> {
         let evidence = Trace::of(&accepted).evidence();
-        if evidence.is_none_or(|evidence| !self.poison.refuses(evidence, now)) {
+        if evidence.is_none_or(|evidence| !self.suspicion.poison.refuses(evidence, now)) {
             return Some(accepted);
         }
         let why = Complaint::Poisoned;
-        if self.complaints.note(why, 1, now) {
+        if self.outside.complain(why, 1, now) {
             tracing::warn!(connection = accepted.id, peer = %accepted.peer, "{}", why.words());
         }
         None
     }
 
     fn hold(&self, accepted: Accepted) {
-        let back = self.held.sender.clone();
-        let counted = Arc::clone(&self.held.count);
+        let back = self.suspicion.held.sender.clone();
+        let counted = Arc::clone(&self.suspicion.held.count);
         tokio::spawn(async move {
             let speaks = readable(Some(accepted.socket.as_fd()));
             // One that says nothing goes on as it is.
@@ -149,7 +165,8 @@ impl FrontEnd {
 
     /// Takes back those that have said something, or were silent for long enough.
     pub(super) fn take_held(&mut self, context: &mut Context<'_>, now: Duration) {
-        while let Poll::Ready(Some(mut accepted)) = self.held.receiver.poll_recv(context) {
+        while let Poll::Ready(Some(mut accepted)) = self.suspicion.held.receiver.poll_recv(context)
+        {
             accepted.first = first_bytes(&accepted);
             if let Some(accepted) = self.unless_refused(accepted, now) {
                 self.queue.push_anyway(accepted, now);
@@ -159,9 +176,9 @@ impl FrontEnd {
 
     /// Takes back what is suspected of a connection, which a handler has given back or ended.
     pub(super) fn acquit(&mut self, placement: Placement) {
-        let member = self.member(placement.seat);
+        let member = self.crew.get_mut(placement.seat);
         let trace = member.and_then(|member| member.traces.take(placement.slot));
-        self.poison.acquit_trace(trace);
+        self.suspicion.poison.acquit_trace(trace);
     }
 
     /// Accuses what a worker that crashed had in hand.
@@ -185,14 +202,14 @@ impl FrontEnd {
 
     fn accuse(&mut self, trace: Trace, generation: u32, now: Duration) -> bool {
         let Some(evidence) = trace.evidence() else {
-            self.poison.watch(trace.place, now);
+            self.suspicion.poison.watch(trace.place, now);
             return false;
         };
-        let Some(deaths) = self.poison.accuse(evidence, generation, now) else {
-            return self.poison.refuses(evidence, now);
+        let Some(deaths) = self.suspicion.poison.accuse(evidence, generation, now) else {
+            return self.suspicion.poison.refuses(evidence, now);
         };
         let peer = evidence.place.peer.map(|peer| peer.to_string());
-        let listener = self.numbers[usize::from(evidence.place.listener)];
+        let listener = self.listeners.place_of(evidence.place.listener);
         let first_bytes = format!("{:016x}", evidence.first);
         let refused_for = self.plan.server.poison_time;
         tracing::error!(
@@ -203,7 +220,7 @@ impl FrontEnd {
             ?refused_for,
             "workers die of a connection: those like it are refused"
         );
-        self.tell(ServerEvent::Poisoned {
+        self.outside.tell(ServerEvent::Poisoned {
             peer,
             listener,
             first_bytes,

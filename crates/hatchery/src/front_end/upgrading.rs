@@ -12,11 +12,11 @@ use std::time::Duration;
 use rustix::process::{Signal, kill_process};
 use tokio::io::unix::AsyncFd;
 
+use super::FrontEnd;
 use super::bequeathing::{Successor, Testator};
 use super::commanding::{Asker, open_control, serve_control};
 use super::listener::{BindOptions, Listener};
 use super::served::Served;
-use super::{FrontEnd, Phase};
 use crate::admin::{open_admin, serve_admin};
 use crate::config::{BindAddress, Origin};
 use crate::control::{Answer, Control, ControlError, ServerEvent, Upgraded};
@@ -207,21 +207,21 @@ impl FrontEnd {
                 tracing::info!("upgrading: a new program is started");
                 self.upgrade.attempt = Some(attempt);
                 self.upgrade.asker = asker;
-                self.tell(ServerEvent::Upgrading);
+                self.outside.tell(ServerEvent::Upgrading);
                 self.notify_status();
                 // What becomes of it is asked from the next turn on.
-                self.turn_again = true;
+                self.alarm.turn_again();
             }
             Err(error) => self.not_upgraded(error, asker),
         }
     }
 
     fn check_upgrade(&self) -> std::result::Result<(), ControlError> {
-        if self.phase != Phase::Serving {
+        if !self.life.is_serving() {
             Err(ControlError::Stopping)
         } else if self.upgrade.is_underway() {
             Err(ControlError::Upgrading)
-        } else if !self.announced {
+        } else if !self.outside.is_announced() {
             Err(ControlError::Starting)
         } else if self.is_reloading() {
             Err(ControlError::Reloading)
@@ -235,7 +235,7 @@ impl FrontEnd {
     /// Duplicates all that a new program is to have.
     fn bequeath(&mut self) -> io::Result<Vec<(Item, OwnedFd)>> {
         let mut items = vec![(Item::Stderr, rustix::stdio::stderr().try_clone_to_owned()?)];
-        for (group, listeners) in self.listeners.iter().enumerate() {
+        for (group, listeners) in self.listeners.groups().iter().enumerate() {
             for listener in listeners {
                 let configured = listener.configured();
                 let item = Item::Listener {
@@ -247,10 +247,10 @@ impl FrontEnd {
             }
         }
         let path = self.plan.config.control.socket.clone();
-        if let (Some(path), Some(listener)) = (path, self.control_socket.listener()) {
+        if let (Some(path), Some(listener)) = (path, self.outside.control.listener()) {
             items.push((Item::Control { path }, listener.try_clone()?));
         }
-        if let Some(listener) = self.admin.listener() {
+        if let Some(listener) = self.outside.admin.listener() {
             let configured = listener.configured().map(ToString::to_string);
             let item = Item::Admin {
                 configured: configured.unwrap_or_default(),
@@ -282,7 +282,7 @@ impl FrontEnd {
         let reason = with_causes(&error);
         tracing::error!(error = reason, "not upgraded: the server goes on as it was");
         if matches!(error, ControlError::Upgrade(_)) {
-            self.tell(ServerEvent::UpgradeFailed { reason });
+            self.outside.tell(ServerEvent::UpgradeFailed { reason });
             self.notify_status();
         }
         if let Some(asker) = asker {
@@ -307,14 +307,14 @@ impl FrontEnd {
         self.upgrade.successor = takes_parked.then(|| Successor::new(channel).ok()).flatten();
         // Who is told of the new program's state has to know first that it is the main process.
         let number = pid.as_raw_nonzero().get().unsigned_abs();
-        self.notifying.hand_over(number);
-        self.give_away(&groups);
+        self.outside.notifying.hand_over(number);
+        self.listeners.give_away(&groups);
         if has_control {
             // Whoever connects from now on is heard by the new program.
-            self.control_socket.leave();
+            self.outside.control.leave();
         }
         if has_admin {
-            self.admin.leave();
+            self.outside.admin.leave();
         }
         if self.forget_awaited_reload() {
             // It may have read the configuration too early. It lives, or is a zombie of this process.
@@ -322,27 +322,12 @@ impl FrontEnd {
         }
         let pid = number;
         tracing::info!(pid, "upgraded: a new program has taken over");
-        self.tell(ServerEvent::Upgraded { pid });
+        self.outside.tell(ServerEvent::Upgraded { pid });
         if let Some(asker) = asker {
             // Whoever asked may have gone.
             let _gone = asker.send(Ok(Answer::Upgraded(Upgraded { pid })));
         }
         self.begin_drain(now);
-    }
-
-    /// Closes listeners that are another program's now; what the kernel has queued there is its affair.
-    fn give_away(&mut self, groups: &[usize]) {
-        let listeners = std::mem::take(&mut self.listeners);
-        let mut accepting = std::mem::take(&mut self.accepting).into_iter();
-        for (number, mut group) in listeners.into_iter().enumerate() {
-            let watched = accepting.next();
-            if groups.contains(&number) {
-                group.iter_mut().for_each(Listener::leave_file);
-                continue;
-            }
-            self.listeners.push(group);
-            self.accepting.extend(watched);
-        }
     }
 
     /// Gives up on a new program that is not ready: this one was told to end.
@@ -410,26 +395,17 @@ impl FrontEnd {
             return;
         };
         has_taken_over();
-        let backlog = self.plan.server.backlog.get();
-        for listener in self.listeners.iter_mut().flatten() {
-            listener.claim_file();
-            let configured = listener.configured().cloned();
-            let adapted = configured.map(|address| listener.adapt(&address, backlog));
-            if let Some(Err(error)) = adapted {
-                let address = listener.address();
-                tracing::warn!(address, %error, "an address stays as it was");
-            }
-        }
+        self.listeners.claim(self.plan.server.backlog.get());
         if let Some(control) = predecessor.control {
-            self.control_socket.claim_file();
-            if let Err(error) = serve_control(&mut self.control_socket, control) {
+            self.outside.control.claim_file();
+            if let Err(error) = serve_control(&mut self.outside.control, control) {
                 let error = with_causes(&error);
                 tracing::error!(error, "the control socket cannot be served");
             }
         }
         if let Some(control) = predecessor.admin {
-            self.admin.claim_file();
-            if let Err(error) = serve_admin(&mut self.admin, control) {
+            self.outside.admin.claim_file();
+            if let Err(error) = serve_admin(&mut self.outside.admin, control) {
                 let error = with_causes(&error);
                 tracing::error!(error, "the admin listener cannot be served");
             }
@@ -441,6 +417,6 @@ impl FrontEnd {
             });
         }
         // What the kernel has queued is accepted in the next turn.
-        self.turn_again = true;
+        self.alarm.turn_again();
     }
 }
