@@ -8,8 +8,8 @@
 //! the same once this process has touched 256 MiB. All contestants take turns in each round; after `--`
 //! comes `--rounds N`, and names choose contestants.
 //!
-//! What is printed is the median over the rounds: of the half of all starts in a round that took no
-//! longer, of the CPU time of all who take part, and of the ratios in the same round.
+//! What is printed is the median over the rounds: of the time that half of the starts in a round took no
+//! longer than, and of the ratios in the same round.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
 
