@@ -1,19 +1,22 @@
 //! What does starting a process cost, and does it depend on how large the program has grown?
 //!
 //! Run it with `cargo bench -p hatchery-benches --bench process_start`. A process is started, ends
-//! at once, and is waited for. `raw_fork` is the floor: `fork`, `_exit` and `waitid` in this
-//! process while it is small; `raw_fork_grown` the same once it has touched 256 MiB. `fork_server` and
-//! `fork_server_grown` are a bare child of the fork server, before and after that; `process` and
-//! `process_grown` are a `Process` whose argument and result are serialised. `command` is
-//! `std::process::Command` with `true`, for which another program has to be loaded.
+//! at once, and is waited for. `raw fork` is the floor and what the others are compared with: `fork`,
+//! `_exit` and `waitid` in this process while it is small. `fork server` is a bare child of the fork
+//! server; `process` is a `Process` whose argument and result are serialised; `command` is
+//! `std::process::Command` with `true`, for which another program has to be loaded. `grown` is
+//! the same once this process has touched 256 MiB. All contestants take turns in each round; after `--`
+//! comes `--rounds N`, and names choose contestants.
+//!
+//! What is printed is the median over the rounds: of the time that half of the starts in a round took no
+//! longer than, and of the ratios in the same round.
 #![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "it prints what it measured")]
 
 use std::hint::black_box;
-use std::os::fd::AsFd;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion};
 use hatchery::Process;
 use hatchery_os::{Fork, exit_now, fork};
 use hatchery_process::{Entry, Program, Start, start};
@@ -25,70 +28,130 @@ const GROWN_BYTES: usize = 256 << 20;
 /// A page, which is what has to be touched for memory to be there.
 const PAGE_BYTES: usize = 4096;
 
+/// How often each process is started in a round.
+const STARTS: usize = 100;
+
+/// How many rounds there are.
+const ROUNDS: usize = 21;
+
+/// Starts a process, lets it end, and waits for it.
+type Contestant = fn();
+
+const SMALL: [(&str, Contestant); 4] = [
+    ("raw fork", raw_fork),
+    ("fork server", fork_server),
+    ("process", process),
+    ("command", command),
+];
+
+const GROWN: [(&str, Contestant); 3] = [
+    ("raw fork, grown", raw_fork),
+    ("fork server, grown", fork_server),
+    ("process, grown", process),
+];
+
 fn main() {
     // The fork server is forked first, while this process is small and has one thread.
     hatchery_process::init().expect("this process has one thread");
-    let mut criterion = Criterion::default().configure_from_args();
-    let mut group = criterion.benchmark_group("process_start");
-    fork_server(&mut group, "fork_server");
-    process(&mut group, "process");
-    raw_fork(&mut group, "raw_fork");
-    command(&mut group);
-    let mut grown = vec![0_u8; GROWN_BYTES];
-    for page in grown.chunks_mut(PAGE_BYTES) {
-        page[0] = 1;
+    let (rounds, names) = wishes();
+    let is_wished = |name: &str| names.is_empty() || names.iter().any(|wish| name.contains(wish));
+    let small = SMALL.into_iter().filter(|(name, _)| is_wished(name));
+    let grown = GROWN.into_iter().filter(|(name, _)| is_wished(name));
+    let (small, grown): (Vec<_>, Vec<_>) = (small.collect(), grown.collect());
+    let mut taken = vec![Vec::new(); small.len() + grown.len()];
+    for _ in 0..rounds {
+        let mut room = taken.iter_mut();
+        for ((_, contestant), taken) in small.iter().zip(&mut room) {
+            taken.push(measure(*contestant));
+        }
+        let memory = grow();
+        for ((_, contestant), taken) in grown.iter().zip(&mut room) {
+            taken.push(measure(*contestant));
+        }
+        drop(memory);
     }
-    let grown = black_box(grown);
-    fork_server(&mut group, "fork_server_grown");
-    process(&mut group, "process_grown");
-    raw_fork(&mut group, "raw_fork_grown");
-    drop(grown);
-    group.finish();
-    criterion.final_summary();
+    println!("{rounds} rounds of {STARTS} starts each");
+    for ((name, _), times) in small.iter().chain(&grown).zip(&taken) {
+        print_medians(name, times, &taken[0], small[0].0);
+    }
     hatchery_process::end();
 }
 
-fn fork_server(group: &mut BenchmarkGroup<'_, WallTime>, name: &str) {
-    let entry = Entry::new(|_: Start| 0);
-    group.bench_function(name, |bencher| {
-        bencher.iter(|| {
-            let child = start(Program::new("bench", entry)).expect("a process starts");
-            child.wait().expect("its status is known")
-        });
-    });
-}
-
-fn process(group: &mut BenchmarkGroup<'_, WallTime>, name: &str) {
-    group.bench_function(name, |bencher| {
-        bencher.iter(|| {
-            let process = Process::spawn(|number: u64| number + 1, 41_u64).expect("it starts");
-            assert_eq!(process.join().expect("it returns"), 42);
-        });
-    });
-}
-
-fn command(group: &mut BenchmarkGroup<'_, WallTime>) {
-    group.bench_function("command", |bencher| {
-        bencher.iter(|| {
-            let status = Command::new("true")
-                .status()
-                .expect("there is such a program");
-            assert!(status.success());
-        });
-    });
-}
-
-fn raw_fork(group: &mut BenchmarkGroup<'_, WallTime>, name: &str) {
-    if !matches!(hatchery_os::thread_count(), Ok(1)) {
-        // A process with threads must not fork.
-        return;
+fn wishes() -> (usize, Vec<String>) {
+    let mut arguments = std::env::args().skip(1).filter(|it| it != "--bench");
+    let (mut rounds, mut names) = (ROUNDS, Vec::new());
+    while let Some(argument) = arguments.next() {
+        if argument == "--rounds" {
+            let wished = arguments.next().and_then(|rounds| rounds.parse().ok());
+            rounds = wished.expect("--rounds is followed by a number");
+        } else {
+            names.push(argument);
+        }
     }
-    group.bench_function(name, |bencher| {
-        bencher.iter(|| match fork().expect("this process has one thread") {
-            Fork::Child => exit_now(0),
-            Fork::Parent(pidfd, _) => {
-                waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).expect("it ends")
-            }
-        });
-    });
+    (rounds, names)
+}
+
+fn grow() -> Vec<u8> {
+    let mut memory = vec![0_u8; GROWN_BYTES];
+    for page in memory.chunks_mut(PAGE_BYTES) {
+        page[0] = 1;
+    }
+    black_box(memory)
+}
+
+/// Returns the time that half of the starts took no longer than.
+fn measure(contestant: Contestant) -> Duration {
+    let mut times: Vec<Duration> = (0..STARTS)
+        .map(|_| {
+            let began = Instant::now();
+            contestant();
+            began.elapsed()
+        })
+        .collect();
+    times.sort();
+    times[STARTS / 2]
+}
+
+fn print_medians(name: &str, taken: &[Duration], base: &[Duration], first: &str) {
+    let times = taken.iter().map(Duration::as_secs_f64);
+    let both = taken.iter().zip(base);
+    let ratios = both.map(|(taken, base)| taken.as_secs_f64() / base.as_secs_f64());
+    let mut ratios: Vec<f64> = ratios.collect();
+    let ratio = median(&mut ratios);
+    let (low, high) = (ratios[ratios.len() / 4], ratios[ratios.len() * 3 / 4]);
+    println!(
+        "  {name:20} {:>8.1} µs {ratio:>7.2} × {first} ({low:.2} to {high:.2} in half of the rounds)",
+        median(&mut times.collect::<Vec<_>>()) * 1e6,
+    );
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn raw_fork() {
+    match fork().expect("this process has one thread") {
+        Fork::Child => exit_now(0),
+        Fork::Parent(pid) => {
+            waitid(WaitId::Pid(pid), WaitIdOptions::EXITED).expect("it ends");
+        }
+    }
+}
+
+fn fork_server() {
+    let entry = Entry::new(|_: Start| 0);
+    let child = start(Program::new("bench", entry)).expect("a process starts");
+    let status = child.wait().expect("its status is known");
+    assert!(status.success());
+}
+
+fn process() {
+    let process = Process::spawn(|number: u64| number + 1, 41_u64).expect("it starts");
+    assert_eq!(process.join().expect("it returns"), 42);
+}
+
+fn command() {
+    let status = Command::new("true").status();
+    assert!(status.expect("there is such a program").success());
 }

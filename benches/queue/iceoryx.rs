@@ -1,6 +1,7 @@
 //! The crate `iceoryx2`: a publisher that waits for room, and a subscriber that looks until something is there.
 //!
 //! An event would wake the subscriber at less cost, but a wait for one was seen to outlast its time limit, for ever.
+//! On a busy machine, with small messages, both sides were seen to wait for each other for ever, too: then end it by hand.
 //!
 //! Building it needs libclang, so it takes part only with the feature `iceoryx2`.
 

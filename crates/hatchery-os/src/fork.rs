@@ -2,17 +2,15 @@
 #![expect(unsafe_code, reason = "fork(2) and _exit(2) have no safe form")]
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{IntoRawFd, OwnedFd};
 
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, waitpid,
-};
+use rustix::process::Pid;
 
 /// Which side of a [`fork`] this is.
 #[derive(Debug)]
 pub enum Fork {
-    /// The process that forked, with a descriptor that names its child.
-    Parent(OwnedFd, Pid),
+    /// The process that forked, with the id of its child.
+    Parent(Pid),
     /// The new process.
     Child,
 }
@@ -36,45 +34,32 @@ pub enum ForkError {
 /// # Errors
 ///
 /// Returns [`ForkError::Threads`] if the process has more than one thread, and [`ForkError::Os`]
-/// for any error of `fork(2)`, `pidfd_open(2)` or the count of threads.
+/// for any error of `fork(2)` or the count of threads.
 pub fn fork() -> Result<Fork, ForkError> {
-    let threads = thread_count().map_err(ForkError::Os)?;
-    if threads != 1 {
-        return Err(ForkError::Threads(threads));
+    if !has_certainly_one_thread() {
+        let threads = thread_count().map_err(ForkError::Os)?;
+        if threads != 1 {
+            return Err(ForkError::Threads(threads));
+        }
     }
-    let place = reserve_descriptor().map_err(ForkError::Os)?;
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the one place that forks"
     )]
     // SAFETY: `fork` is unsound only while another thread may hold a lock, which the child would
-    // inherit locked for ever. The count above is one, and only this thread could start another.
+    // inherit locked for ever. The process has one thread, and only this one could start another.
     let raw = unsafe { libc::fork() };
     if raw < 0 {
         return Err(ForkError::Os(io::Error::last_os_error()));
     }
-    drop(place);
-    let Some(pid) = Pid::from_raw(raw) else {
-        return Ok(Fork::Child);
-    };
-    // The child has not been waited for, so its id cannot have passed to another process.
-    match pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(pidfd) => Ok(Fork::Parent(pidfd, pid)),
-        Err(error) => {
-            // Nobody would know of the child, so there is none.
-            let _ended = kill_process(pid, Signal::KILL);
-            let _collected = waitpid(Some(pid), WaitOptions::empty());
-            Err(ForkError::Os(error.into()))
-        }
-    }
+    Ok(Pid::from_raw(raw).map_or(Fork::Child, Fork::Parent))
 }
 
-/// Holds a place in the descriptor table for the name of a child.
-///
-/// With a full table there is no child at all, rather than one that runs for a moment and may have
-/// told somebody that it does.
-fn reserve_descriptor() -> io::Result<OwnedFd> {
-    Ok(pidfd_open(getpid(), PidfdFlags::empty())?)
+/// Asks the kernel in the cheapest way. False also where it does not say.
+fn has_certainly_one_thread() -> bool {
+    // SAFETY: with this flag alone the call changes nothing. It succeeds where there is nothing to
+    // be unshared, for there is one thread, and fails otherwise.
+    unsafe { libc::unshare(libc::CLONE_SIGHAND) == 0 }
 }
 
 /// Counts the threads of this process.
@@ -86,6 +71,14 @@ pub fn thread_count() -> io::Result<usize> {
     // The directory has an entry a thread, and two links of its own.
     let tasks = rustix::fs::stat("/proc/self/task")?;
     Ok(usize::try_from(tasks.st_nlink).map_or(usize::MAX, |links| links.saturating_sub(2)))
+}
+
+/// Closes a descriptor, as dropping it does, without the C library.
+///
+/// A process that was just forked has to map each page of code that it runs.
+pub fn close(descriptor: OwnedFd) {
+    // SAFETY: it was owned, and is nobody's now.
+    unsafe { rustix::io::close(descriptor.into_raw_fd()) };
 }
 
 /// Ends this process now, running no destructor and no exit handler.

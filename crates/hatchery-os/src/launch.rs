@@ -15,7 +15,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use rustix::net::{AddressFamily, SocketType, sockopt};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
 
 use crate::entry::{address_of, offset_of};
 use crate::fork::{Fork, ForkError, exit_now, fork};
@@ -77,12 +77,25 @@ pub fn launch_forked(body: ForkServerBody) -> Result<Launched, LaunchError> {
     // What is still buffered would be written twice: once here and once by the child.
     io::stdout().flush()?;
     match fork()? {
-        Fork::Parent(pidfd, pid) => Ok(Launched { orders, pidfd, pid }),
+        Fork::Parent(pid) => {
+            let pidfd = name_child(pid)?;
+            Ok(Launched { orders, pidfd, pid })
+        }
         Fork::Child => {
             drop(orders);
             run(body, queue)
         }
     }
+}
+
+/// Opens the descriptor that names a child of this process, or ends the child.
+fn name_child(pid: Pid) -> io::Result<OwnedFd> {
+    // The child has not been waited for, so its id cannot have passed to another process.
+    pidfd_open(pid, PidfdFlags::empty()).map_err(|error| {
+        let _ended = kill_process(pid, Signal::KILL);
+        let _collected = waitpid(Some(pid), WaitOptions::empty());
+        error.into()
+    })
 }
 
 /// Executes this program again as a process that runs `body`.
@@ -98,8 +111,7 @@ pub fn launch_spawned(body: ForkServerBody) -> Result<Launched, LaunchError> {
     let mut program = this_program("hatchery-fork-server", body, &orders, queue)?;
     let child = program.spawn().map_err(LaunchError::Exec)?;
     let pid = Pid::from_child(&child);
-    // The child has not been waited for, so its id cannot have passed to another process.
-    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from)?;
+    let pidfd = name_child(pid)?;
     Ok(Launched { orders, pidfd, pid })
 }
 

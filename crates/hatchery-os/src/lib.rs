@@ -24,10 +24,10 @@ mod signal;
 
 pub use consumed::bytes_consumed;
 pub use copied::{copy_in, copy_out, expect_write};
-pub use ended::{Ended, Usage, collect_any_ended, collect_ended, peek_ended};
+pub use ended::{Ended, Usage, collect_ended, peek_any_ended};
 pub use entry::{Entry, Start};
 pub use environment::forget_variables;
-pub use fork::{Fork, ForkError, exit_now, fork, thread_count};
+pub use fork::{Fork, ForkError, close, exit_now, fork, thread_count};
 pub use inherited::{InheritError, inherit_listener};
 pub use launch::{ForkServerBody, LaunchError, Launched, launch_forked, launch_spawned, relaunch};
 pub use legacy::{spawn_heir, take_legacy_channel};
@@ -37,4 +37,6 @@ pub use queued::bytes_queued;
 pub use scheduling::schedule_as_batch;
 pub use sealed::SealedMemory;
 pub use shared::{Layout, MapError, SharedMemory};
-pub use signal::{SetParentError, follow_parent, note_signal, reset_signals, take_noted};
+pub use signal::{
+    SetParentError, follow_parent, note_signal, reset_signals, take_noted, unblock_signals,
+};

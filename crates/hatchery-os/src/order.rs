@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::entry::{Entry, Start};
+use crate::fork::close;
 use crate::message::{self, DESCRIPTORS_MAX, RecvError};
 
 /// The payload that fits in the message itself; a longer one travels in a memfd.
@@ -233,6 +234,13 @@ impl OrderQueue {
             socket,
             buffer: vec![0; HEADER_BYTES + INLINE_BYTES_MAX],
         }
+    }
+
+    /// Closes the queue, and returns the memory that it received into.
+    #[must_use]
+    pub fn close(self) -> Vec<u8> {
+        close(self.socket);
+        self.buffer
     }
 
     /// Gives the socket up, for another process to adopt.

@@ -50,7 +50,7 @@ pub fn reset_signals() -> io::Result<()> {
     NOTED.store(0, Ordering::Relaxed);
     dispose(libc::SIGPIPE, libc::SIG_IGN)?;
     dispose(parent_signal(), on_parent_death as *const () as usize)?;
-    unblock_all()
+    unblock_signals()
 }
 
 /// Ties the life of this process to `parent` and `keeper`, after [`reset_signals`].
@@ -65,8 +65,11 @@ pub fn reset_signals() -> io::Result<()> {
 /// an error of `prctl(2)`.
 pub fn follow_parent(parent: Pid, keeper: Pid) -> Result<(), SetParentError> {
     KEEPER.store(keeper.as_raw_nonzero().get(), Ordering::Relaxed);
+    // Not `prctl`, nor `sigprocmask` below: a child has to map each page of code that it runs, and
+    // so the two share one.
     // SAFETY: this call of `prctl` takes a signal number and touches no memory.
-    let outcome = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, parent_signal()) };
+    let outcome =
+        unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, parent_signal()) };
     if outcome != 0 {
         return Err(SetParentError::Os(io::Error::last_os_error()));
     }
@@ -167,12 +170,24 @@ fn dispose(signal: libc::c_int, handler: libc::sighandler_t) -> io::Result<()> {
     Ok(())
 }
 
-fn unblock_all() -> io::Result<()> {
-    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `none` is room for a signal set, which this call fills.
-    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
-    // SAFETY: the set was filled above, and the old one is not asked for.
-    let outcome = unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()) };
+/// Unblocks all signals.
+///
+/// # Errors
+///
+/// Returns the error of `sigprocmask(2)`.
+pub fn unblock_signals() -> io::Result<()> {
+    // As many bits as the kernel has signals.
+    let none = 0_u64;
+    // SAFETY: `none` is a set of the size that is given, and the old one is not asked for.
+    let outcome = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const none,
+            ptr::null_mut::<u64>(),
+            size_of_val(&none),
+        )
+    };
     if outcome != 0 {
         return Err(io::Error::last_os_error());
     }

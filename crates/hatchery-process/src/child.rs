@@ -13,6 +13,8 @@ use rustix::process::{Pid, Signal, pidfd_send_signal};
 
 use crate::fork_server::Report;
 use crate::own_child::OwnChild;
+use crate::packets::{PacketRecvError, receive_as, unpack};
+use crate::parcel::Parcel;
 use crate::readiness::wait_until;
 use crate::usage::Usage;
 
@@ -90,7 +92,10 @@ impl Starting {
                     pid,
                     pidfd,
                     report,
-                    ending: Mutex::new(Ending::Reported),
+                    heard: Mutex::new(Heard {
+                        ending: Ending::Reported,
+                        words: Ok(None),
+                    }),
                     _own: OwnChild::new(pid),
                 }))
             }
@@ -111,10 +116,10 @@ impl Starting {
     /// As [`Starting::try_finish`].
     pub fn finish(mut self) -> Result<Child, StartError> {
         loop {
+            self.wait().map_err(StartError::Os)?;
             if let Some(child) = self.try_finish()? {
                 return Ok(child);
             }
-            self.wait().map_err(StartError::Os)?;
         }
     }
 
@@ -169,9 +174,17 @@ pub struct Child {
     pidfd: OwnedFd,
     /// Where the fork server reports the end.
     report: OwnedFd,
-    ending: Mutex<Ending>,
+    heard: Mutex<Heard>,
     /// It may become a child of this process.
     _own: OwnChild,
+}
+
+/// What came through the channel of the reports.
+#[derive(Debug)]
+struct Heard {
+    ending: Ending,
+    /// What the process said, until it is asked for, or why that was lost.
+    words: Result<Option<Parcel>, PacketRecvError>,
 }
 
 /// What is known of how a process ended, and who will say.
@@ -205,7 +218,7 @@ impl Child {
     /// It is another one after the fork server has died.
     #[must_use]
     pub fn wait_source(&self) -> BorrowedFd<'_> {
-        match *self.ending() {
+        match self.heard().ending {
             Ending::Reported => self.report.as_fd(),
             _ => self.pidfd.as_fd(),
         }
@@ -219,24 +232,34 @@ impl Child {
     /// and [`WaitError::Os`] for any error of the kernel.
     pub fn try_wait(&self) -> Result<Option<ExitStatus>, WaitError> {
         // The lock is held while the report is read: whoever comes second finds the status.
-        let mut ending = self.ending();
-        if matches!(*ending, Ending::Reported) {
-            *ending = self.read_report()?;
+        let mut heard = self.heard();
+        if matches!(heard.ending, Ending::Reported) {
+            heard.ending = self.read_report(&mut heard.words)?;
         }
-        if matches!(*ending, Ending::Adopted) {
-            *ending = self.ask_kernel()?;
+        if matches!(heard.ending, Ending::Adopted) {
+            heard.ending = self.ask_kernel()?;
         }
-        match *ending {
+        match heard.ending {
             Ending::Known(status, _) => Ok(Some(status)),
             Ending::Lost => Err(WaitError::StatusLost),
             Ending::Reported | Ending::Adopted => Ok(None),
         }
     }
 
+    /// Takes what the process said last, if it was started to [speak](crate::Program::speaks) and
+    /// has; [`try_wait`](Self::try_wait) has to be called before.
+    ///
+    /// # Errors
+    ///
+    /// Returns why it was lost.
+    pub fn take_words(&self) -> Result<Option<Parcel>, PacketRecvError> {
+        std::mem::replace(&mut self.heard().words, Ok(None))
+    }
+
     /// What the process has used, once it is known how it ended.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        match *self.ending() {
+        match self.heard().ending {
             Ending::Known(_, usage) => Some(usage),
             Ending::Reported | Ending::Adopted | Ending::Lost => None,
         }
@@ -308,24 +331,35 @@ impl Child {
         }
     }
 
-    fn ending(&self) -> MutexGuard<'_, Ending> {
+    fn heard(&self) -> MutexGuard<'_, Heard> {
         // Each change to it is one assignment, so a panic elsewhere leaves it whole.
-        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads what the fork server reports.
-    fn read_report(&self) -> Result<Ending, WaitError> {
-        let mut buffer = [0; REPORT_BYTES_MAX];
-        match hatchery_os::recv(&self.report, &mut buffer, &mut Vec::new()) {
-            Ok(received) => match Report::decode(&buffer[..received.len]) {
-                Some(Report::Exited { status, usage }) => {
-                    Ok(Ending::Known(ExitStatus::from_raw(status), usage))
+    /// Reads what the fork server reports, and before that what the process says.
+    fn read_report(
+        &self,
+        words: &mut Result<Option<Parcel>, PacketRecvError>,
+    ) -> Result<Ending, WaitError> {
+        loop {
+            let message = receive_as(
+                self.report.as_fd(),
+                |bytes, descriptors| match Report::decode(bytes) {
+                    Some(report) => Ok(Message::Report(report)),
+                    None => unpack(bytes, descriptors).map(Message::Words),
+                },
+            );
+            match message {
+                Ok(Message::Report(Report::Exited { status, usage })) => {
+                    return Ok(Ending::Known(ExitStatus::from_raw(status), usage));
                 }
-                _ => Ok(Ending::Lost),
-            },
-            Err(RecvError::Empty) => Ok(Ending::Reported),
-            Err(RecvError::Os(error)) => Err(WaitError::Os(error)),
-            Err(_) => Ok(Ending::Adopted),
+                Ok(Message::Report(_)) => return Ok(Ending::Lost),
+                Ok(Message::Words(parcel)) => *words = Ok(Some(parcel)),
+                Err(PacketRecvError::Empty) => return Ok(Ending::Reported),
+                Err(PacketRecvError::Closed) => return Ok(Ending::Adopted),
+                Err(PacketRecvError::Os(error)) => return Err(WaitError::Os(error)),
+                Err(lost) => *words = Err(lost),
+            }
         }
     }
 
@@ -353,6 +387,12 @@ impl Child {
             std::thread::yield_now();
         }
     }
+}
+
+/// What comes through the channel of the reports.
+enum Message {
+    Report(Report),
+    Words(Parcel),
 }
 
 /// Waits until `source` is readable or closed, and says whether it is.

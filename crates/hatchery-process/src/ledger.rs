@@ -29,7 +29,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hatchery_os::{Layout, MapError, SharedMemory};
-use rustix::time::{ClockId, clock_gettime};
 
 const RECEIVED: usize = 0;
 const HEAD: usize = 1;
@@ -298,13 +297,6 @@ fn layout(ring: u32, slots: u32) -> Layout {
         words: RING + ring as usize,
         wides: 2 * slots as usize,
     }
-}
-
-/// The time that all processes of this machine share; it never goes back.
-#[must_use]
-pub fn monotonic() -> Duration {
-    let now = clock_gettime(ClockId::Monotonic);
-    Duration::try_from(now).expect("monotonic time is not negative")
 }
 
 /// Two events a slot, rounded up to a power of two.

@@ -7,6 +7,7 @@
 
 mod channel;
 mod child;
+mod clock;
 mod fork_server;
 mod identity;
 mod ledger;
@@ -27,12 +28,13 @@ pub use channel::{
     CHANNEL_BYTES_MAX, FromWorker, Handover, Peer, STATE_BYTES_MAX, ToWorker, decode, encode,
 };
 pub use child::{Child, StartError, Starting, WaitError};
+pub use clock::monotonic;
 pub use fork_server::{
     InitError, Program, StartMethod, begin, end, ensure_running, fork_server_pidfd, init,
     init_with, is_child, is_own_child, is_running, panic_text, start,
 };
 pub use hatchery_os::{DESCRIPTORS_MAX, Entry, MapError, SealedMemory, Start};
-pub use ledger::{Farewell, LedgerError, LedgerEvent, LedgerReader, LedgerWriter, monotonic};
+pub use ledger::{Farewell, LedgerError, LedgerEvent, LedgerReader, LedgerWriter};
 pub use own_child::OwnChild;
 pub use packets::{
     MESSAGE_BYTES_MAX, Outgoing, PacketQueue, PacketRecvError, PacketSendError, Packets,

@@ -143,10 +143,12 @@ fn times_are_kept() {
         took - timeout
     };
     // Where others have the CPU it may be late now and then, but not each time.
+    let allowed = Deadline::after(Duration::from_millis(10)).left();
+    let allowed = Duration::try_from(allowed).expect("it is not negative");
     let timed = |call: &dyn Fn()| {
         let late: Vec<_> = (0..10).map(|_| lateness(call)).collect();
         let least = late.iter().min().expect("it was called");
-        assert!(*least < Duration::from_millis(10), "{late:?}");
+        assert!(*least < allowed, "{late:?}");
     };
 
     timed(&|| assert!(lock.lock_timeout(timeout).unwrap().is_none()));

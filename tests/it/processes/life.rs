@@ -157,3 +157,20 @@ fn processes_outlive_the_fork_server_and_their_end_is_seen() {
         main.wait_for_no_zombie();
     }
 }
+
+#[test]
+fn the_end_of_a_process_is_known_without_the_fork_server() {
+    for method in METHODS {
+        let mut main = processes(method);
+        main.hold("a", "");
+        let fork_server = main.fork_server();
+        fork_server.signal(Signal::STOP);
+
+        main.tell("release a old");
+
+        assert_eq!(main.ask("join a"), "returned old");
+        assert_eq!(main.ask("code a"), "Some(0)");
+        fork_server.signal(Signal::CONT);
+        main.wait_for_no_zombie();
+    }
+}

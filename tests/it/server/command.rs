@@ -181,8 +181,8 @@ fn an_address_that_cannot_be_had_is_one_line_that_names_it_and_where_it_was_set(
     let setup = command(&format!("echo --listen {address}"));
     assert_refused(&setup, 1, &["--listen", &address, "in use"]);
 
-    let setup = command("echo --listen fd:77");
-    assert_refused(&setup, 1, &["--listen", "fd:77", "not open", "allowed: "]);
+    let setup = command("echo --listen fd:7777");
+    assert_refused(&setup, 1, &["--listen", "fd:7777", "not open", "allowed: "]);
 
     let setup = command("echo --listen systemd");
     assert_refused(&setup, 1, &["--listen", "systemd", "LISTEN_PID"]);

@@ -5,17 +5,17 @@
 
 use std::error::Error;
 use std::ffi::CString;
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::catch_unwind;
 
 use hatchery_os::{
-    Entry, Order, OrderQueue, Start, exit_now, follow_parent, relaunch, reset_signals,
+    Entry, Order, OrderQueue, Start, close, exit_now, follow_parent, relaunch, reset_signals,
+    unblock_signals,
 };
-use nix::sys::signal::SigSet;
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open, setpgid};
 
-use super::server::{fail, tell};
+use super::server::fail;
 use super::{Rebirth, Report, mark_as_child};
 
 /// The exit code of a child whose function panicked, as Rust's own `main` has it.
@@ -23,6 +23,9 @@ const PANICKED: u8 = 101;
 
 /// The exit code of a child that could not be set up.
 pub(super) const NOT_SET_UP: u8 = 71;
+
+/// Room for the report of a start.
+const STARTED_BYTES_MAX: usize = 16;
 
 /// What a child does, and whose it is.
 pub(super) struct ChildTask {
@@ -32,6 +35,8 @@ pub(super) struct ChildTask {
     pub(super) start: Start,
     /// Where it says that it runs.
     pub(super) report: OwnedFd,
+    /// Whether its function is given that too.
+    pub(super) speaks: bool,
     pub(super) parent: Pid,
     pub(super) keeper: Pid,
 }
@@ -43,7 +48,7 @@ impl ChildTask {
             let _unnamed = rustix::thread::set_name(&self.name);
         }
         let is_set_up = setpgid(None, None).is_ok()
-            && SigSet::empty().thread_set_mask().is_ok()
+            && unblock_signals().is_ok()
             && follow_parent(self.parent, self.keeper).is_ok();
         if !is_set_up {
             exit_now(NOT_SET_UP);
@@ -53,9 +58,13 @@ impl ChildTask {
             fail(&self.report, &error.to_string());
             exit_now(NOT_SET_UP);
         }
-        drop(self.report);
         mark_as_child();
-        let (entry, start) = (self.entry, self.start);
+        let (entry, mut start) = (self.entry, self.start);
+        if self.speaks {
+            start.descriptors.insert(0, self.report);
+        } else {
+            drop(self.report);
+        }
         let code = catch_unwind(move || entry.run(start)).unwrap_or(PANICKED);
         let _closed = io::stdout().flush();
         exit_now(code)
@@ -81,6 +90,7 @@ impl ChildTask {
             name: self.name.to_str().unwrap_or_default(),
             parent: self.parent.as_raw_nonzero().get(),
             keeper: self.keeper.as_raw_nonzero().get(),
+            speaks: self.speaks,
             bytes: &self.start.bytes,
         };
         let bytes = postcard::to_stdvec(&rebirth).expect("it holds nothing that fails");
@@ -104,6 +114,7 @@ impl ChildTask {
         let report = start.descriptors.pop()?;
         let rebirth: Rebirth<'_> = postcard::from_bytes(&start.bytes).ok()?;
         let name = CString::new(rebirth.name).ok()?;
+        let speaks = rebirth.speaks;
         let bytes = rebirth.bytes.to_vec();
         let parent = Pid::from_raw(rebirth.parent)?;
         let keeper = Pid::from_raw(rebirth.keeper)?;
@@ -113,6 +124,7 @@ impl ChildTask {
             entry,
             start,
             report,
+            speaks,
             parent,
             keeper,
         })
@@ -139,5 +151,10 @@ fn say_started(report: &OwnedFd) -> io::Result<()> {
     let started = Report::Started {
         pid: pid.as_raw_nonzero().get(),
     };
-    tell(report, &started, &[pidfd.as_fd()])
+    // Nothing is allocated: each page that a child writes to is copied for it.
+    let mut room = [0; STARTED_BYTES_MAX];
+    let bytes = postcard::to_slice(&started, &mut room).expect("there is room for it");
+    hatchery_os::send(report, &[IoSlice::new(bytes)], &[pidfd.as_fd()])?;
+    close(pidfd);
+    Ok(())
 }

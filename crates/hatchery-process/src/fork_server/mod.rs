@@ -77,6 +77,9 @@ pub struct Program<'a> {
     pub descriptors: &'a [BorrowedFd<'a>],
     /// The functions to pass, at most 3.
     pub functions: &'a [Entry],
+    /// Whether the function gets two descriptors before those that are passed: a channel for its
+    /// [last words](Child::take_words), and the pidfd of this process.
+    pub speaks: bool,
 }
 
 impl Program<'_> {
@@ -90,6 +93,7 @@ impl Program<'_> {
             bytes: &[],
             descriptors: &[],
             functions: &[],
+            speaks: false,
         }
     }
 }
@@ -335,7 +339,7 @@ impl ForkServer {
         orders: Option<&OrderQueue>,
     ) -> Result<Starting, StartError> {
         let (report, theirs) = hatchery_os::pair().map_err(StartError::Os)?;
-        let bytes = Request::encode(kind, program.name, program.bytes);
+        let bytes = Request::encode(kind, &program);
         let mut descriptors = vec![theirs.as_fd()];
         descriptors.extend_from_slice(program.descriptors);
         let mut functions = vec![program.entry];

@@ -4,6 +4,7 @@ use std::any::Any;
 
 use serde::{Deserialize, Serialize};
 
+use super::Program;
 use crate::usage::Usage;
 
 /// What the fork server is to do with an order.
@@ -22,13 +23,20 @@ pub(crate) enum Kind {
 pub(crate) struct Request<'a> {
     pub(crate) kind: Kind,
     pub(crate) name: &'a str,
+    /// Whether it is given the channel of its reports, and the main process's pidfd.
+    pub(crate) speaks: bool,
     #[serde(with = "serde_bytes")]
     pub(crate) bytes: &'a [u8],
 }
 
 impl Request<'_> {
-    pub(crate) fn encode(kind: Kind, name: &str, bytes: &[u8]) -> Vec<u8> {
-        let request = Request { kind, name, bytes };
+    pub(crate) fn encode(kind: Kind, program: &Program<'_>) -> Vec<u8> {
+        let request = Request {
+            kind,
+            name: program.name,
+            speaks: program.speaks,
+            bytes: program.bytes,
+        };
         postcard::to_stdvec(&request).expect("a request holds nothing that cannot be serialised")
     }
 }
@@ -41,11 +49,15 @@ pub(crate) struct Rebirth<'a> {
     pub(crate) parent: i32,
     /// The main process.
     pub(crate) keeper: i32,
+    pub(crate) speaks: bool,
     #[serde(with = "serde_bytes")]
     pub(crate) bytes: &'a [u8],
 }
 
 /// What the fork server says about one order, each as a message of its own.
+///
+/// A child that [speaks](Program::speaks) sends a packet by the same channel, and no packet begins
+/// with the number of one of these.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Report {
     /// The child runs; its pidfd comes with the message.

@@ -4,7 +4,6 @@
 //! the main process, the end of a child. What its children leave behind becomes its own, and is
 //! collected with them.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::io::{self, IoSlice, Write};
@@ -12,21 +11,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hatchery_os::{
-    Ended, Entry, Fork, Order, OrderError, OrderQueue, RecvError, Start, collect_any_ended, fork,
-    peek_ended, reset_signals,
+    Ended, Entry, Fork, Order, OrderError, OrderQueue, RecvError, Start, close, fork,
+    peek_any_ended, reset_signals,
 };
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, getpid, getppid, kill_process_group, pidfd_open,
-    pidfd_send_signal, set_child_subreaper, set_parent_process_death_signal, setpgid, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, getppid, kill_process, kill_process_group,
+    pidfd_open, set_child_subreaper, set_parent_process_death_signal, setpgid, waitpid,
 };
 
 use super::child::{ChildTask, NOT_SET_UP};
 use super::{Kind, Report, Request, panic_text, remember_preload};
-use crate::identity;
+use crate::{identity, parcel};
 
 /// The most of a reason that is reported; the other side has room for little more.
 const REASON_BYTES_MAX: usize = 2048;
@@ -55,7 +53,7 @@ pub(super) fn run(queue: OrderQueue) -> u8 {
     identity::reset();
     // At worst, where it has another thread, its children could say what they should not.
     let _stay = hatchery_os::forget_variables(&FOR_MAIN);
-    bind_late_symbols();
+    parcel::prepare_thread();
     let _unnamed = rustix::thread::set_name(c"hatchery-fork");
     // A signal sent to the main process's group, such as the terminal's Ctrl-C, is not for us.
     let _already_leader = setpgid(None, None);
@@ -68,31 +66,24 @@ pub(super) fn run(queue: OrderQueue) -> u8 {
     }
 }
 
-/// Has the C library look up what it looks up at first use, once for all children.
-///
-/// It does so when the first value of a thread is registered that has to be dropped with it, which
-/// happens in nearly every child, and reads a dozen pages that nothing else does.
-fn bind_late_symbols() {
-    thread_local! {
-        static DROPPED: Cell<Option<Box<()>>> = const { Cell::new(None) };
-    }
-    DROPPED.set(None);
-}
-
 struct Server {
     queue: OrderQueue,
     /// Watched for the end of the main process; closed, it would no longer be.
-    _main: OwnedFd,
+    main: OwnedFd,
     main_pid: Pid,
+    own_pid: Pid,
     epoll: OwnedFd,
     child_signal: SignalFd,
-    children: HashMap<Pid, Running>,
+    /// Where to report the end of each child that has not been collected. Nobody else collects it, so
+    /// its id is its own for as long.
+    children: HashMap<Pid, OwnedFd>,
 }
 
-/// A child that has not been collected.
-struct Running {
-    pidfd: OwnedFd,
-    report: OwnedFd,
+/// What a child has of the fork server's memory and does not give back: each page that it touches is
+/// copied for it.
+struct Left {
+    _buffer: Vec<u8>,
+    _children: HashMap<Pid, OwnedFd>,
 }
 
 /// What an event leads to.
@@ -113,7 +104,8 @@ impl Server {
             // The main process ended in between, and the descriptor may name another.
             return Err(io::ErrorKind::NotFound.into());
         }
-        set_child_subreaper(Some(getpid()))?;
+        let own_pid = getpid();
+        set_child_subreaper(Some(own_pid))?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let child_signal = SignalFd::with_flags(&child_signals(), flags)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -122,8 +114,9 @@ impl Server {
         watch(&epoll, child_signal.as_fd(), CHILDREN)?;
         Ok(Self {
             queue,
-            _main: main,
+            main,
             main_pid,
+            own_pid,
             epoll,
             child_signal,
             children: HashMap::new(),
@@ -131,35 +124,59 @@ impl Server {
     }
 
     fn serve(mut self) -> io::Result<()> {
-        let mut events = Vec::with_capacity(64);
         loop {
-            rustix::io::retry_on_intr(|| {
-                epoll::wait(&self.epoll, spare_capacity(&mut events), None)
-            })?;
-            for event in events.drain(..) {
-                match self.handle(event.data.u64()) {
-                    Next::Serve => {}
-                    Next::End => {
-                        self.sweep();
-                        return Ok(());
-                    }
-                    Next::BeChild(task, kind) => {
-                        // Nothing of the fork server's stays open in its child.
-                        drop(self);
-                        match kind {
-                            Kind::Spawn => task.run_anew(),
-                            _ => task.run(),
-                        }
-                    }
+            // One event at a time, on the stack: the fewer pages are written between two forks, the
+            // fewer have to be copied.
+            let mut event = [epoll::Event {
+                flags: epoll::EventFlags::empty(),
+                data: epoll::EventData::new_u64(CHILDREN),
+            }];
+            rustix::io::retry_on_intr(|| epoll::wait(&self.epoll, &mut event, None))?;
+            match self.handle(event[0].data.u64()) {
+                Next::Serve => {}
+                Next::End => {
+                    self.sweep();
+                    return Ok(());
                 }
+                Next::BeChild(task, kind) => self.become_child(task, kind),
             }
+        }
+    }
+
+    /// Runs a task in the child that was forked for it, in which nothing of the fork server's stays open.
+    fn become_child(self, mut task: ChildTask, kind: Kind) -> ! {
+        let Self {
+            queue,
+            main,
+            epoll,
+            child_signal,
+            mut children,
+            ..
+        } = self;
+        close(epoll);
+        close(child_signal.into());
+        if task.speaks {
+            task.start.descriptors.insert(0, main);
+        } else {
+            close(main);
+        }
+        if !children.is_empty() {
+            children.drain().for_each(|(_, report)| close(report));
+        }
+        let _left = Left {
+            _buffer: queue.close(),
+            _children: children,
+        };
+        match kind {
+            Kind::Spawn => task.run_anew(),
+            _ => task.run(),
         }
     }
 
     fn handle(&mut self, token: u64) -> Next {
         match token {
             MAIN => Next::End,
-            ORDERS => self.take_orders(),
+            ORDERS => self.take_order(),
             _ => {
                 self.collect();
                 Next::Serve
@@ -167,20 +184,16 @@ impl Server {
         }
     }
 
-    /// Carries out every order that has arrived.
-    fn take_orders(&mut self) -> Next {
-        loop {
-            match self.queue.recv() {
-                Ok(order) => {
-                    if let Some((task, kind)) = self.carry_out(order) {
-                        return Next::BeChild(task, kind);
-                    }
-                }
-                Err(OrderError::Recv(RecvError::Empty)) => return Next::Serve,
-                Err(OrderError::Recv(RecvError::Closed)) => return Next::End,
-                // The sender's report channel closed with the message, which tells it.
-                Err(_) => {}
-            }
+    /// Carries out an order that has arrived.
+    fn take_order(&mut self) -> Next {
+        match self.queue.recv() {
+            Ok(order) => match self.carry_out(order) {
+                Some((task, kind)) => Next::BeChild(task, kind),
+                None => Next::Serve,
+            },
+            Err(OrderError::Recv(RecvError::Closed)) => Next::End,
+            // There was none, or the sender's report channel closed with the message, which tells it.
+            Err(_) => Next::Serve,
         }
     }
 
@@ -197,6 +210,7 @@ impl Server {
         };
         // One with a zero in it is none.
         let (kind, name) = (request.kind, CString::new(request.name).unwrap_or_default());
+        let speaks = request.speaks;
         start.bytes = request.bytes.to_vec();
         if kind == Kind::Preload {
             preload(entry, start, &report);
@@ -204,7 +218,6 @@ impl Server {
             self.collect();
             return None;
         }
-        let parent = getpid();
         match fork() {
             Ok(Fork::Child) => {
                 identity::reset();
@@ -213,13 +226,14 @@ impl Server {
                     entry,
                     start,
                     report,
-                    parent,
+                    speaks,
+                    parent: self.own_pid,
                     keeper: self.main_pid,
                 };
                 return Some((task, kind));
             }
-            Ok(Fork::Parent(pidfd, pid)) => {
-                self.children.insert(pid, Running { pidfd, report });
+            Ok(Fork::Parent(pid)) => {
+                self.children.insert(pid, report);
             }
             Err(error) => fail(&report, &error.to_string()),
         }
@@ -227,32 +241,22 @@ impl Server {
     }
 
     /// Collects every process that has ended, and reports those that were ordered.
+    ///
+    /// An end is reported before it is collected: if this process is killed in between, the status is
+    /// known all the same. What was not ordered was left behind by one of them.
     fn collect(&mut self) {
-        while let Ok(Some(signal)) = self.child_signal.read_signal() {
-            self.report_end(signal.ssi_pid);
-        }
-        // One signal may stand for many ends, so there may be more than were named.
-        while let Ok(Some(ended)) = collect_any_ended() {
-            // What is not among them was left behind by one of them.
-            let pid = Pid::from_raw(ended.pid);
-            if let Some(child) = pid.and_then(|pid| self.children.remove(&pid)) {
-                let _unheard = tell(&child.report, &exited(&ended), &[]);
+        // One signal may stand for many ends.
+        let _told = self.child_signal.read_signal();
+        while let Ok(Some(ended)) = peek_any_ended() {
+            let Some(pid) = Pid::from_raw(ended.pid) else {
+                return;
+            };
+            if let Some(report) = self.children.remove(&pid) {
+                let _unheard = tell(&report, &exited(&ended), &[]);
             }
-        }
-    }
-
-    /// Reports the end of a child before it is collected: if this process is killed in between, the
-    /// status is known all the same.
-    fn report_end(&mut self, pid: u32) {
-        let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
-            return;
-        };
-        let Some(child) = self.children.get(&pid) else {
-            return;
-        };
-        if let Ok(Some(ended)) = peek_ended(&child.pidfd) {
-            let _unheard = tell(&child.report, &exited(&ended), &[]);
-            self.children.remove(&pid);
+            if !matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(Some(_))) {
+                return;
+            }
         }
     }
 
@@ -268,11 +272,10 @@ impl Server {
     }
 
     fn signal_all(&self, signal: Signal) {
-        for (&pid, child) in &self.children {
-            // Not yet collected, its id is still its own.
+        for &pid in self.children.keys() {
             let _ended = kill_process_group(pid, signal);
             // It may not lead its group yet, or have left it.
-            let _ended = pidfd_send_signal(&child.pidfd, signal);
+            let _ended = kill_process(pid, signal);
         }
     }
 }

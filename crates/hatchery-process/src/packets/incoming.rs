@@ -18,20 +18,39 @@ thread_local! {
 
 /// Receives one message from `socket`.
 pub(super) fn receive(socket: BorrowedFd<'_>) -> Result<Parcel, PacketRecvError> {
+    receive_as(socket, unpack)
+}
+
+/// Receives one message from `socket`, and has `read` say what it is.
+pub(crate) fn receive_as<T>(
+    socket: BorrowedFd<'_>,
+    read: impl FnOnce(&[u8], Vec<OwnedFd>) -> Result<T, PacketRecvError>,
+) -> Result<T, PacketRecvError> {
     let mut buffer = BUFFER.take();
     buffer.resize(HEADER_BYTES + HEAD_BYTES_MAX, 0);
-    let outcome = receive_into(&mut buffer, socket);
+    let outcome = receive_into(&mut buffer, socket, read);
     BUFFER.set(buffer);
     outcome
 }
 
-fn receive_into(buffer: &mut [u8], socket: BorrowedFd<'_>) -> Result<Parcel, PacketRecvError> {
+fn receive_into<T>(
+    buffer: &mut [u8],
+    socket: BorrowedFd<'_>,
+    read: impl FnOnce(&[u8], Vec<OwnedFd>) -> Result<T, PacketRecvError>,
+) -> Result<T, PacketRecvError> {
     let mut descriptors = Vec::new();
     let received = hatchery_os::recv(socket, buffer, &mut descriptors)?;
     if received.descriptors_lost {
         return Err(PacketRecvError::DescriptorsLost);
     }
-    let packet = &buffer[..received.len];
+    read(&buffer[..received.len], descriptors)
+}
+
+/// Makes a message of a packet and its descriptors.
+pub(crate) fn unpack(
+    packet: &[u8],
+    mut descriptors: Vec<OwnedFd>,
+) -> Result<Parcel, PacketRecvError> {
     let (kind, len, head) = parse(packet).ok_or(PacketRecvError::Malformed("it has no header"))?;
     let bytes = match kind {
         WHOLE if len == head.len() => head.to_vec(),

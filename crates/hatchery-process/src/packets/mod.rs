@@ -22,6 +22,7 @@ mod incoming;
 mod outgoing;
 mod queue;
 
+pub(crate) use incoming::{receive_as, unpack};
 pub use outgoing::Outgoing;
 pub use queue::PacketQueue;
 
@@ -141,6 +142,14 @@ impl Packets {
         }
         rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Self { socket })
+    }
+
+    /// Takes over the channel for its last words that a function was given.
+    ///
+    /// Nothing is asked of the kernel: the fork server gives no other.
+    #[must_use]
+    pub fn for_last_words(socket: OwnedFd) -> Self {
+        Self { socket }
     }
 
     /// Duplicates this end; the channel closes when all duplicates have.

@@ -12,7 +12,12 @@
 //! word 3     how many there will be then
 //! word 4     how much the socket held before
 //! word 5, 6  putters: a number that changes when they are woken, and whether any sleep
+//! word 7, 8  getters: the same
 //! ```
+//!
+//! Who waits sleeps on such a number and not on the socket, for the kernel would wake all who do. What is
+//! waited for changes and is seen under the one lock, so this needs no [`Bell`](crate::sync::Bell),
+//! which is for what is seen without.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -27,7 +32,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Outgoing, PacketRecvError, PacketSendError, Packets};
 use crate::parcel::{Parcel, Passed};
 use crate::sync::{
-    Acquired, Attempt, Look, Monitor, ShareError, Wake, wait_async, wait_until, wake, written,
+    ALL, Acquired, Attempt, Look, Monitor, ShareError, Wake, wait_async, wait_until, wake, written,
 };
 
 const COUNT: usize = 0;
@@ -35,10 +40,23 @@ const COUNT_MAX: usize = 1;
 const IS_MOVING: usize = 2;
 const COUNT_NEXT: usize = 3;
 const BEFORE: usize = 4;
-const BELL: usize = 5;
-const FLAG: usize = 6;
 
-const LAYOUT: Layout = Layout { words: 7, wides: 0 };
+const LAYOUT: Layout = Layout { words: 9, wides: 0 };
+
+/// Those who wait for the same, by their words.
+#[derive(Clone, Copy, Debug)]
+struct Sleepers {
+    /// The number that changes when they are woken.
+    number: usize,
+    /// Whether any sleep who were not woken.
+    flag: usize,
+}
+
+/// Those who wait for room.
+const PUTTERS: Sleepers = Sleepers { number: 5, flag: 6 };
+
+/// Those who wait for a message.
+const GETTERS: Sleepers = Sleepers { number: 7, flag: 8 };
 
 /// A queue of messages, with their descriptors, in the kernel's memory.
 ///
@@ -58,15 +76,6 @@ struct Socket {
     receiver: Packets,
 }
 
-impl Socket {
-    fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self {
-            sender: self.sender.try_clone()?,
-            receiver: self.receiver.try_clone()?,
-        })
-    }
-}
-
 impl PacketQueue {
     /// Makes an empty queue of up to `count_max` messages; 0 for as many as the kernel holds.
     ///
@@ -81,25 +90,6 @@ impl PacketQueue {
         Ok(Self { socket, monitor })
     }
 
-    /// Returns the queue with descriptors that no clone of it has.
-    ///
-    /// A descriptor can be registered with an epoll only once.
-    ///
-    /// # Errors
-    ///
-    /// Returns the error of `fcntl(2)`.
-    pub fn into_unshared(self) -> io::Result<Self> {
-        let Self { socket, monitor } = self;
-        let socket = match Arc::try_unwrap(socket) {
-            Ok(socket) => socket,
-            Err(shared) => shared.try_clone()?,
-        };
-        Ok(Self {
-            socket: Arc::new(socket),
-            monitor,
-        })
-    }
-
     /// Puts a message, if there is room before the deadline.
     ///
     /// # Errors
@@ -110,7 +100,7 @@ impl PacketQueue {
         message: &Outgoing<'_>,
         deadline: Option<Instant>,
     ) -> Result<(), PacketSendError> {
-        let outcome = wait_until(self.word(BELL), deadline, |look| {
+        let outcome = wait_until(self.word(PUTTERS.number), deadline, |look| {
             self.put_attempt(message, look)
         });
         outcome.unwrap_or(Err(PacketSendError::Timeout))
@@ -137,7 +127,7 @@ impl PacketQueue {
     ///
     /// Dropped before it is ready, it has put nothing.
     pub async fn put_async(&self, message: &Outgoing<'_>) -> Result<(), PacketSendError> {
-        let place = self.monitor.place(BELL);
+        let place = self.monitor.place(PUTTERS.number);
         wait_async(place, Wake::One, |look| self.put_attempt(message, look)).await
     }
 
@@ -147,20 +137,24 @@ impl PacketQueue {
     ///
     /// See [`PacketRecvError`]; it is [`PacketRecvError::Timeout`] when the time is up.
     pub fn get(&self, deadline: Option<Instant>) -> Result<Parcel, PacketRecvError> {
-        loop {
-            match self.try_get() {
-                Err(PacketRecvError::Empty) => {}
-                outcome => return outcome,
-            }
-            let is_ready = self
-                .socket
-                .receiver
-                .poll(deadline)
-                .map_err(PacketRecvError::Os)?;
-            if !is_ready {
-                return Err(PacketRecvError::Timeout);
-            }
-        }
+        let outcome = wait_until(self.word(GETTERS.number), deadline, |look| {
+            self.get_attempt(look)
+        });
+        outcome.unwrap_or(Err(PacketRecvError::Timeout))
+    }
+
+    /// Gets the next message once there is one, without holding a thread.
+    ///
+    /// # Errors
+    ///
+    /// See [`PacketRecvError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it has taken nothing.
+    pub async fn get_async(&self) -> Result<Parcel, PacketRecvError> {
+        let place = self.monitor.place(GETTERS.number);
+        wait_async(place, Wake::One, |look| self.get_attempt(look)).await
     }
 
     /// Gets the next message if there is one now.
@@ -189,7 +183,8 @@ impl PacketQueue {
     pub fn close(&self) -> io::Result<()> {
         let mut now = self.enter();
         shutdown(&self.socket.sender, Shutdown::Write)?;
-        now.wakes = true;
+        now.wake(PUTTERS, ALL);
+        now.wake(GETTERS, ALL);
         Ok(())
     }
 
@@ -224,14 +219,30 @@ impl PacketQueue {
         match now.put(message) {
             Some(outcome) => {
                 // Others may wait for room as this one did.
-                now.wakes |= look.has_slept();
+                if look.has_slept() {
+                    now.wake(PUTTERS, 1);
+                }
                 Attempt::Done(outcome)
             }
-            None => {
-                self.word(FLAG).store(1, Relaxed);
-                Attempt::Wait(self.word(BELL).load(Relaxed))
+            None => Attempt::Wait(now.sleep(PUTTERS)),
+        }
+    }
+
+    fn get_attempt(&self, look: Look) -> Attempt<Result<Parcel, PacketRecvError>> {
+        let mut now = self.enter();
+        let got = now.get();
+        if matches!(got, Err(PacketRecvError::Empty)) {
+            return Attempt::Wait(now.sleep(GETTERS));
+        }
+        if look.has_slept() {
+            // Others may wait as this one did: for what there is, or for what will come.
+            if got.is_err() || self.word(COUNT).load(Relaxed) > 0 {
+                now.wake(GETTERS, 1);
+            } else {
+                now.sleep(GETTERS);
             }
         }
+        Attempt::Done(got)
     }
 
     fn enter(&self) -> Now<'_> {
@@ -247,7 +258,8 @@ impl PacketQueue {
     fn entered(&self) -> Now<'_> {
         Now {
             queue: self,
-            wakes: false,
+            putters: 0,
+            getters: 0,
         }
     }
 
@@ -272,12 +284,14 @@ impl AsRawFd for PacketQueue {
 /// The queue while this process holds its lock.
 struct Now<'a> {
     queue: &'a PacketQueue,
-    wakes: bool,
+    /// How many of these are to be woken when the lock has been given up.
+    putters: u32,
+    getters: u32,
 }
 
 impl Now<'_> {
     /// Puts a message; `None` if there is no room.
-    fn put(&self, message: &Outgoing<'_>) -> Option<Result<(), PacketSendError>> {
+    fn put(&mut self, message: &Outgoing<'_>) -> Option<Result<(), PacketSendError>> {
         let queue = self.queue;
         let count_max = queue.word(COUNT_MAX).load(Relaxed);
         let count = queue.word(COUNT).load(Relaxed);
@@ -289,7 +303,10 @@ impl Now<'_> {
         });
         match outcome {
             Err(PacketSendError::Full | PacketSendError::Busy(_)) => None,
-            outcome => Some(outcome),
+            outcome => {
+                self.wake_awaiting(GETTERS);
+                Some(outcome)
+            }
         }
     }
 
@@ -297,11 +314,36 @@ impl Now<'_> {
         let queue = self.queue;
         let count = queue.word(COUNT).load(Relaxed);
         let got = self.moving(count.saturating_sub(1), || queue.socket.receiver.try_recv());
-        if !matches!(got, Err(PacketRecvError::Empty)) && queue.word(FLAG).load(Relaxed) != 0 {
-            queue.word(FLAG).store(0, Relaxed);
-            self.wakes = true;
+        if !matches!(got, Err(PacketRecvError::Empty)) {
+            self.wake_awaiting(PUTTERS);
         }
         got
+    }
+
+    /// Says that somebody sleeps, and returns the number for whose change.
+    fn sleep(&self, sleepers: Sleepers) -> u32 {
+        self.queue.word(sleepers.flag).store(1, Relaxed);
+        self.queue.word(sleepers.number).load(Relaxed)
+    }
+
+    /// Wakes one of those who said that they sleep, if any did since one was woken.
+    fn wake_awaiting(&mut self, sleepers: Sleepers) {
+        if self.queue.word(sleepers.flag).load(Relaxed) != 0 {
+            self.wake(sleepers, 1);
+        }
+    }
+
+    /// Wakes so many, once the lock has been given up.
+    fn wake(&mut self, sleepers: Sleepers, count: u32) {
+        self.queue.word(sleepers.flag).store(0, Relaxed);
+        let number = self.queue.word(sleepers.number);
+        number.store(number.load(Relaxed).wrapping_add(1), Relaxed);
+        let noted = if sleepers.number == PUTTERS.number {
+            &mut self.putters
+        } else {
+            &mut self.getters
+        };
+        *noted = count.max(*noted);
     }
 
     /// Sends or receives a message, after which there are `count`.
@@ -339,13 +381,11 @@ impl Now<'_> {
 
 impl Drop for Now<'_> {
     fn drop(&mut self) {
-        let bell = self.queue.word(BELL);
-        if self.wakes {
-            bell.store(bell.load(Relaxed).wrapping_add(1), Relaxed);
-        }
         self.queue.monitor.release();
-        if self.wakes {
-            wake(bell, 1);
+        for (sleepers, count) in [(PUTTERS, self.putters), (GETTERS, self.getters)] {
+            if count > 0 {
+                wake(self.queue.word(sleepers.number), count);
+            }
         }
     }
 }
@@ -370,7 +410,17 @@ impl<'de> Deserialize<'de> for PacketQueue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use futures::executor::block_on;
+
     use super::*;
+
+    /// How many wait at once where it is counted how many are woken.
+    const READERS: usize = 8;
+
+    /// How many messages they get.
+    const ITEMS: usize = 50;
 
     fn message(text: &str) -> Outgoing<'_> {
         Outgoing::new(text.as_bytes(), Vec::new()).unwrap()
@@ -429,6 +479,106 @@ mod tests {
         });
 
         assert_eq!(got, COUNT);
+    }
+
+    /// A queue that many wait for, and what they do meanwhile.
+    struct Watched {
+        queue: PacketQueue,
+        /// How many are about to sleep, or do.
+        idle: AtomicUsize,
+        woken: AtomicUsize,
+        got: AtomicUsize,
+    }
+
+    impl Watched {
+        fn attempt(&self, look: Look) -> Attempt<Result<Parcel, PacketRecvError>> {
+            if look.has_slept() {
+                self.idle.fetch_sub(1, Relaxed);
+            }
+            self.woken.fetch_add(usize::from(look.was_woken), Relaxed);
+            let attempt = self.queue.get_attempt(look);
+            match &attempt {
+                Attempt::Wait(_) => self.idle.fetch_add(1, Relaxed),
+                Attempt::Done(got) => self.got.fetch_add(usize::from(got.is_ok()), Relaxed),
+            };
+            attempt
+        }
+
+        /// Has many get by `get`, puts messages one by one, each while all wait, and returns how often
+        /// anybody was woken.
+        fn wake_ups(get: impl Fn(&Self) -> bool + Sync) -> usize {
+            fn repeat(mut get: impl FnMut() -> bool) {
+                while get() {}
+            }
+            let watched = Self {
+                queue: PacketQueue::new(0).unwrap(),
+                idle: AtomicUsize::new(0),
+                woken: AtomicUsize::new(0),
+                got: AtomicUsize::new(0),
+            };
+            std::thread::scope(|threads| {
+                for _ in 0..READERS {
+                    threads.spawn(|| repeat(|| get(&watched)));
+                }
+                for item in 0..ITEMS {
+                    watched.wait_until_all_sleep(item);
+                    watched.queue.try_put(&message("item")).unwrap();
+                }
+                watched.wait_until_all_sleep(ITEMS);
+                let woken = watched.woken.load(Relaxed);
+                watched.queue.close().unwrap();
+                woken
+            })
+        }
+
+        fn wait_until_all_sleep(&self, got: usize) {
+            while self.got.load(Relaxed) < got || self.idle.load(Relaxed) < READERS {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_wakes_one_of_the_threads_that_wait() {
+        let woken = Watched::wake_ups(|watched| {
+            let number = watched.queue.word(GETTERS.number);
+            let got = wait_until(number, None, |look| watched.attempt(look));
+            got.is_some_and(|got| got.is_ok())
+        });
+
+        // Who is about to sleep when a message comes looks once more.
+        assert!(woken <= 2 * ITEMS, "{woken} wake-ups");
+    }
+
+    #[test]
+    fn a_message_wakes_one_of_the_tasks_that_wait() {
+        let woken = Watched::wake_ups(|watched| {
+            let place = watched.queue.monitor.place(GETTERS.number);
+            let got = block_on(wait_async(place, Wake::One, |look| watched.attempt(look)));
+            got.is_ok()
+        });
+
+        assert!(woken <= 2 * ITEMS, "{woken} wake-ups");
+    }
+
+    #[test]
+    fn who_gives_up_waiting_leaves_every_message_to_others() {
+        let queue = PacketQueue::new(0).unwrap();
+
+        let got = std::thread::scope(|threads| {
+            let others = threads.spawn(|| std::iter::from_fn(|| queue.get(None).ok()).count());
+            let mut got = 0;
+            for _ in 0..ITEMS {
+                let mut given_up = std::pin::pin!(queue.get_async());
+                let first = block_on(async { futures::poll!(given_up.as_mut()) });
+                got += usize::from(first.is_ready());
+                queue.try_put(&message("item")).unwrap();
+            }
+            queue.close().unwrap();
+            got + others.join().unwrap()
+        });
+
+        assert_eq!(got, ITEMS);
     }
 
     #[test]

@@ -223,6 +223,14 @@ thread_local! {
     static TABLES: RefCell<Vec<Table>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Makes this thread ready to encode and decode.
+///
+/// The first time, the C library registers what is to be dropped with the thread, for which it reads
+/// and writes a dozen pages that nothing else does. Done in the fork server, no child has to.
+pub(crate) fn prepare_thread() {
+    TABLES.with_borrow(|_| ());
+}
+
 enum Table {
     Packing(Packing),
     Unpacking(Unpacking),

@@ -15,9 +15,9 @@ use rustix::event::Timespec;
 use rustix::io::Errno;
 use rustix::thread::ClockId;
 use rustix::thread::futex::{self, Wait, WaitFlags, WaitPtr, WaitvFlags};
-use rustix::time::clock_gettime;
 
 use super::wait::{ALL, Look, Place, Wake, wake};
+use crate::clock::monotonic;
 use crate::readiness::timespec;
 
 /// How many words one thread waits for; the kernel allows one more, which is the bell.
@@ -358,6 +358,5 @@ fn sleep(waits: &[Wait], until: Option<Instant>) -> Option<usize> {
 
 /// The time on the monotonic clock that is this far away.
 fn at(left: Duration) -> Timespec {
-    let now = clock_gettime(ClockId::Monotonic);
-    now + timespec(left)
+    timespec(monotonic().saturating_add(left))
 }

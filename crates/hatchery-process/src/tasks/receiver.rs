@@ -6,13 +6,12 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::Instant;
 
 use hatchery_os::{Entry, MapError, OrderQueue, Start};
-use rustix::thread::ClockId;
-use rustix::time::clock_gettime;
 
 use super::desk::Desk;
 use super::doorbell::Doorbell;
 use super::lane::{Consumer, Header, Producer};
 use super::{HEAVY, IN_PACKET, LIGHT, ResultKind, Scribbled, TASK_LIGHT_BYTES_MAX};
+use crate::clock::monotonic_nanos;
 use crate::packets::{Outgoing, PacketSendError, Packets};
 use crate::sync::{Patience, written};
 
@@ -175,7 +174,7 @@ impl TaskReceiver {
         bytes: &[u8],
         descriptors: Vec<OwnedFd>,
     ) -> Result<(), TaskPutError> {
-        let over_at = now();
+        let over_at = monotonic_nanos();
         self.put_message(kind, over_at, bytes, descriptors)?;
         // Only now: a task that is done has its result in the main process's hands.
         self.desk.slot(self.seq).finish();
@@ -202,7 +201,7 @@ impl TaskReceiver {
         if desk.is_stopping() {
             return Ok(false);
         }
-        self.put_message(ResultKind::Item, now(), bytes, descriptors)?;
+        self.put_message(ResultKind::Item, monotonic_nanos(), bytes, descriptors)?;
         self.items += 1;
         self.doorbell.ring();
         Ok(true)
@@ -238,7 +237,7 @@ impl TaskReceiver {
     ) -> Result<Option<ReceivedTask>, TaskReceiveError> {
         let Header { kind, seq, extra } = header;
         let function = u32::try_from(extra).map_err(|_| Scribbled)?;
-        self.started_at = self.is_over_at.take().unwrap_or_else(now);
+        self.started_at = self.is_over_at.take().unwrap_or_else(monotonic_nanos);
         self.desk.started_at().store(self.started_at, Relaxed);
         self.desk.running().store(seq, Relaxed);
         written();
@@ -346,13 +345,4 @@ impl TaskBell {
     pub fn is_stopping(&self) -> bool {
         self.0.is_stopping()
     }
-}
-
-/// The time, in ns of the monotonic clock.
-#[inline]
-pub(super) fn now() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
-    seconds.wrapping_mul(1_000_000_000).wrapping_add(nanos)
 }

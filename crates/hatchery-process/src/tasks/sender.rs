@@ -12,10 +12,10 @@ use super::desk::{Desk, place_of};
 use super::doorbell::Doorbell;
 use super::functions::TaskFunction;
 use super::lane::{Consumer, Header, Producer};
-use super::receiver::now;
 use super::tray::State;
 use super::{HEAVY, IN_PACKET, LIGHT, ResultKind, Scribbled, TASKS_AHEAD_MAX};
 use crate::child::{StartError, Starting};
+use crate::clock::monotonic_nanos;
 use crate::fork_server::{Program, begin_with_orders};
 use crate::packets::{Outgoing, PacketRecvError, PacketSendError, Packets};
 use crate::sync::written;
@@ -305,7 +305,7 @@ impl TaskSender {
         // If it still runs, that was its own time.
         self.is_running(seq).then(|| RunningTask {
             seq,
-            run_time: Duration::from_nanos(now().saturating_sub(started_at)),
+            run_time: Duration::from_nanos(monotonic_nanos().saturating_sub(started_at)),
         })
     }
 

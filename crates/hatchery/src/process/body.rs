@@ -4,7 +4,7 @@ use std::any::Any;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use hatchery_process::{Outgoing, Packets, Parcel, Start};
+use hatchery_process::{Outgoing, PacketSendError, Packets, Parcel, Start};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +24,8 @@ const NOT_SET_UP: u8 = 71;
 /// The exit code of a process whose function panicked, as Rust's own `main` has it.
 pub(super) const PANICKED: u8 = 101;
 
-/// What a process is started with. Its descriptors are the end of the channel for its result, its
-/// parent's pidfd, and those of its arguments.
+/// What a process is started with. Its descriptors are the channel for its last words, its parent's
+/// pidfd, and those of its arguments.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Opening<'a> {
     pub(super) name: &'a str,
@@ -59,20 +59,13 @@ where
         return NOT_SET_UP;
     };
     let called = catch_unwind(AssertUnwindSafe(|| arguments.decode::<A>().map(function)));
-    let code = match called {
-        Ok(Ok(result)) => tell_result(&results, result),
-        Ok(Err(error)) => {
-            tell(&results, &Outcome::ArgumentsLost::<()>(error.to_string()));
-            NOT_PASSED
-        }
-        Err(panic) => {
-            tell(&results, &panicked::<()>(&*panic));
-            PANICKED
-        }
+    let words = match called {
+        Ok(Ok(result)) => returned(&result),
+        Ok(Err(error)) => words(NOT_PASSED, &Outcome::ArgumentsLost(error.to_string())),
+        Err(panic) => words(PANICKED, &panicked(&*panic)),
     };
-    drop(results);
     wind_up();
-    code
+    say(&results, &words)
 }
 
 /// Does what a process has to do when it has nothing else to do any more.
@@ -88,7 +81,7 @@ fn set_up(start: Start) -> Option<(Packets, Parcel)> {
     note_panics();
     let opening: Opening<'_> = postcard::from_bytes(&start.bytes).ok()?;
     let mut descriptors = start.descriptors.into_iter();
-    let results = Packets::adopt(descriptors.next()?).ok()?;
+    let results = Packets::for_last_words(descriptors.next()?);
     let parent = descriptors.next()?;
     current::become_child(Identity::new(&opening, parent));
     let arguments = Parcel {
@@ -98,38 +91,52 @@ fn set_up(start: Start) -> Option<(Packets, Parcel)> {
     Some((results, arguments))
 }
 
-/// Tells the parent what the function returned. A serialisation that panics is a panic too.
-fn tell_result<R: Serialize>(results: &Packets, result: R) -> u8 {
-    let outcome = Outcome::Returned(result);
-    let encoded = catch_unwind(AssertUnwindSafe(|| {
-        let parcel = Parcel::encode(&outcome).map_err(|error| error.to_string())?;
-        Outgoing::try_from(parcel).map_err(|error| error.to_string())
-    }));
-    let reason = match encoded {
-        Ok(Ok(message)) => match results.send(&message, None) {
-            Ok(()) => return RETURNED,
-            // The parent has gone, or dropped the process: nobody wants to know.
-            Err(hatchery_process::PacketSendError::Closed) => return RETURNED,
-            Err(error) => error.to_string(),
-        },
-        Ok(Err(reason)) => reason,
-        Err(panic) => {
-            tell(results, &panicked::<()>(&*panic));
-            return PANICKED;
-        }
-    };
-    tell(results, &Outcome::ResultLost::<()>(reason));
-    NOT_PASSED
+/// What a process says last: its exit code, and with it what became of its function.
+///
+/// The code comes first, so that whoever waits for the process need not know what it returns.
+struct LastWords {
+    code: u8,
+    message: Outgoing<'static>,
 }
 
-fn tell(results: &Packets, outcome: &Outcome<()>) {
-    let parcel = Parcel::encode(outcome).expect("it holds nothing that cannot be serialised");
-    if let Ok(message) = Outgoing::try_from(parcel) {
-        let _unheard = results.send(&message, None);
+/// Puts into words what the function returned. A serialisation that panics is a panic too.
+fn returned<R: Serialize>(result: &R) -> LastWords {
+    let encoded = catch_unwind(AssertUnwindSafe(|| {
+        let parcel = Parcel::encode(&(RETURNED, Outcome::Returned(result)));
+        let parcel = parcel.map_err(|error| error.to_string())?;
+        Outgoing::try_from(parcel).map_err(|error| error.to_string())
+    }));
+    match encoded {
+        Ok(Ok(message)) => LastWords {
+            code: RETURNED,
+            message,
+        },
+        Ok(Err(reason)) => words(NOT_PASSED, &Outcome::ResultLost(reason)),
+        Err(panic) => words(PANICKED, &panicked(&*panic)),
     }
 }
 
-fn panicked<R>(panic: &(dyn Any + Send)) -> Outcome<R> {
+fn words(code: u8, outcome: &Outcome<()>) -> LastWords {
+    let parcel =
+        Parcel::encode(&(code, outcome)).expect("it holds nothing that cannot be serialised");
+    let message = Outgoing::try_from(parcel).expect("it is short and has no descriptors");
+    LastWords { code, message }
+}
+
+/// Says the last words, and returns the exit code.
+fn say(results: &Packets, words: &LastWords) -> u8 {
+    match results.send(&words.message, None) {
+        // If the parent has gone, or dropped the process, nobody wants to know.
+        Ok(()) | Err(PacketSendError::Closed) => words.code,
+        Err(error) if words.code == RETURNED => say(
+            results,
+            &self::words(NOT_PASSED, &Outcome::ResultLost(error.to_string())),
+        ),
+        Err(_) => words.code,
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Outcome<()> {
     let PanicNote { message, location } = PanicNote::new(panic);
     Outcome::Panicked { message, location }
 }

@@ -6,9 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process;
 
 use hatchery_process::{
-    Child, Entry, InitError, Packets, Parcel, ParcelError, Program, Start, StartError, StartMethod,
+    Child, Entry, InitError, Parcel, ParcelError, Program, Start, StartError, StartMethod,
 };
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -130,9 +129,6 @@ where
             let error = ParcelError::TooManyDescriptors { count, max };
             return Err(SpawnError::Arguments(error));
         }
-        let (results, theirs) = Packets::pair().map_err(SpawnError::Os)?;
-        let this = pidfd_open(getpid(), PidfdFlags::empty())
-            .map_err(|error| SpawnError::Os(error.into()))?;
         let name = self.name.clone().unwrap_or_else(registry::next_name);
         let parent = current_process();
         let opening = Opening {
@@ -148,9 +144,6 @@ where
             is_daemon: self.is_daemon,
             method: self.method,
             bytes,
-            results,
-            theirs,
-            this,
             passed: arguments.descriptors,
         })
     }
@@ -162,11 +155,6 @@ struct Launch {
     is_daemon: bool,
     method: StartMethod,
     bytes: Vec<u8>,
-    results: Packets,
-    /// The child's end of the channel for its result.
-    theirs: Packets,
-    /// Names this process to the child.
-    this: OwnedFd,
     passed: Vec<OwnedFd>,
 }
 
@@ -176,8 +164,7 @@ impl Launch {
         entry: Entry,
         start: impl FnOnce(Program<'_>) -> Result<T, StartError>,
     ) -> Result<T, StartError> {
-        let mut descriptors: Vec<BorrowedFd<'_>> = vec![self.theirs.as_fd(), self.this.as_fd()];
-        descriptors.extend(self.passed.iter().map(AsFd::as_fd));
+        let descriptors: Vec<BorrowedFd<'_>> = self.passed.iter().map(AsFd::as_fd).collect();
         start(Program {
             name: &self.name,
             entry,
@@ -185,11 +172,12 @@ impl Launch {
             bytes: &self.bytes,
             descriptors: &descriptors,
             functions: &[],
+            speaks: true,
         })
     }
 
     fn into_process<R>(self, child: Child) -> Process<R> {
-        let handle = ProcessHandle::new(child, self.name, self.is_daemon, self.results);
+        let handle = ProcessHandle::new(child, self.name, self.is_daemon);
         Process::new(handle)
     }
 }

@@ -3,13 +3,11 @@
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-use hatchery_process::{
-    Child, PacketRecvError, Packets, Parcel, ParcelError, WaitError, wait_for_any,
-};
+use hatchery_process::{Child, Parcel, ParcelError, WaitError, wait_for_any};
 use serde::de::DeserializeOwned;
 
 use super::body::{Outcome, PANICKED, RETURNED};
@@ -27,28 +25,29 @@ struct Inner {
     child: Child,
     name: String,
     is_daemon: bool,
-    outcome: Mutex<Arrival>,
+    words: Mutex<Words>,
+    /// How it ended, once somebody was told.
+    ended: OnceLock<ExitStatus>,
 }
 
-/// What the process told of its function.
-enum Arrival {
-    /// It is still to be read, once the process has ended.
-    Awaited(Packets),
+/// What the process said last.
+enum Words {
+    /// Nothing has come, so far.
+    None,
     /// This is it.
     Here(Parcel),
-    /// There was nothing.
-    Nothing,
     /// There was no room for the descriptors that came with it.
     Lost,
 }
 
 impl ProcessHandle {
-    pub(super) fn new(child: Child, name: String, is_daemon: bool, results: Packets) -> Self {
+    pub(super) fn new(child: Child, name: String, is_daemon: bool) -> Self {
         Self(Arc::new(Inner {
             child,
             name,
             is_daemon,
-            outcome: Mutex::new(Arrival::Awaited(results)),
+            words: Mutex::new(Words::None),
+            ended: OnceLock::new(),
         }))
     }
 
@@ -101,7 +100,7 @@ impl ProcessHandle {
             return Ok(None);
         }
         // The fork server reports it any moment.
-        self.0.child.wait().map(Some)
+        self.wait().map(Some)
     }
 
     /// Returns the exit code, or the negative number of the signal that ended the process.
@@ -121,7 +120,7 @@ impl ProcessHandle {
     ///
     /// As [`ProcessHandle::exit_status`].
     pub fn wait(&self) -> Result<ExitStatus, WaitError> {
-        self.0.child.wait()
+        self.wait_until(None)
     }
 
     /// Waits until the process has ended, for at most `timeout`.
@@ -130,7 +129,8 @@ impl ProcessHandle {
     ///
     /// Returns [`WaitError::Timeout`] if it runs on; otherwise as [`ProcessHandle::exit_status`].
     pub fn wait_timeout(&self, timeout: Duration) -> Result<ExitStatus, WaitError> {
-        self.0.child.wait_timeout(timeout)
+        // A time too long to be reckoned with is for ever.
+        self.wait_until(Instant::now().checked_add(timeout))
     }
 
     /// Waits until the process has ended.
@@ -143,8 +143,11 @@ impl ProcessHandle {
     ///
     /// If the future is dropped before it is ready, waiting again gives the same.
     pub async fn wait_async(&self) -> Result<ExitStatus, WaitError> {
+        while self.is_alive() {
+            readable(Some(self.sentinel())).await;
+        }
         loop {
-            if let Some(status) = self.0.child.try_wait()? {
+            if let Some(status) = self.told()? {
                 return Ok(status);
             }
             readable(Some(self.0.child.wait_source())).await;
@@ -180,10 +183,11 @@ impl ProcessHandle {
 
     /// Whether the process has ended, as far as can be told without waiting.
     pub(super) fn has_ended(&self) -> bool {
-        !matches!(
-            self.0.child.try_wait(),
-            Ok(None) | Err(WaitError::Os(_) | WaitError::Timeout)
-        )
+        !self.is_alive()
+            && !matches!(
+                self.told(),
+                Ok(None) | Err(WaitError::Os(_) | WaitError::Timeout)
+            )
     }
 
     /// Whether nobody but the one who asks holds this process.
@@ -217,28 +221,80 @@ impl ProcessHandle {
         }
     }
 
-    fn outcome<R: DeserializeOwned>(&self) -> Result<Option<Outcome<R>>, JoinError> {
-        let arrival = self.0.outcome.lock();
-        // Each change to it is one assignment, so a panic elsewhere leaves it whole.
-        let mut arrival = arrival.unwrap_or_else(PoisonError::into_inner);
-        if let Arrival::Awaited(results) = &*arrival {
-            // The process sent it before it ended.
-            *arrival = match results.try_recv() {
-                Ok(parcel) => Arrival::Here(parcel),
-                Err(PacketRecvError::Os(error)) => return Err(JoinError::Os(error)),
-                Err(PacketRecvError::DescriptorsLost) => Arrival::Lost,
-                Err(_) => Arrival::Nothing,
+    fn wait_until(&self, deadline: Option<Instant>) -> Result<ExitStatus, WaitError> {
+        let sentinel = [self.sentinel()];
+        while wait_for_any(&sentinel, deadline)
+            .map_err(WaitError::Os)?
+            .is_empty()
+        {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(WaitError::Timeout);
+            }
+        }
+        if let Some(status) = self.told()? {
+            return Ok(status);
+        }
+        let status = match deadline {
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                self.0.child.wait_timeout(left)?
+            }
+            None => self.0.child.wait()?,
+        };
+        Ok(*self.0.ended.get_or_init(|| status))
+    }
+
+    /// How a process ended that has, as far as anybody has told.
+    ///
+    /// It says so itself, as the last thing that it does. Only if it did not get that far the
+    /// fork server has to be waited for.
+    fn told(&self) -> Result<Option<ExitStatus>, WaitError> {
+        if let Some(status) = self.0.ended.get() {
+            return Ok(Some(*status));
+        }
+        let reported = self.0.child.try_wait();
+        let status = match (reported, self.said()) {
+            (Ok(Some(status)), _) => status,
+            (Ok(None) | Err(WaitError::StatusLost), Some(code)) => {
+                ExitStatus::from_raw(i32::from(code) << 8)
+            }
+            (untold, _) => return untold,
+        };
+        Ok(Some(*self.0.ended.get_or_init(|| status)))
+    }
+
+    /// The exit code that the process said last, once all that it sent has been received.
+    fn said(&self) -> Option<u8> {
+        let mut words = self.words();
+        if matches!(*words, Words::None) {
+            *words = match self.0.child.take_words() {
+                Ok(None) => Words::None,
+                Ok(Some(parcel)) => Words::Here(parcel),
+                Err(_) => Words::Lost,
             };
         }
-        match &*arrival {
-            Arrival::Here(parcel) => match parcel.decode_kept() {
-                Ok(outcome) => Ok(Some(outcome)),
+        match &*words {
+            Words::Here(parcel) => parcel.bytes.first().copied(),
+            Words::None | Words::Lost => None,
+        }
+    }
+
+    fn outcome<R: DeserializeOwned>(&self) -> Result<Option<Outcome<R>>, JoinError> {
+        let _code = self.said();
+        match &*self.words() {
+            Words::Here(parcel) => match parcel.decode_kept::<(u8, Outcome<R>)>() {
+                Ok((_code, outcome)) => Ok(Some(outcome)),
                 Err(ParcelError::Os(error)) => Err(JoinError::Os(error)),
                 Err(error) => Err(result_lost(error.to_string())),
             },
-            Arrival::Lost => Err(result_lost("too many files are open".to_owned())),
-            Arrival::Nothing | Arrival::Awaited(_) => Ok(None),
+            Words::Lost => Err(result_lost("too many files are open".to_owned())),
+            Words::None => Ok(None),
         }
+    }
+
+    fn words(&self) -> MutexGuard<'_, Words> {
+        // Each change to it is one assignment, so a panic elsewhere leaves it whole.
+        self.0.words.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The processes that this one has started.
 
-use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::process::{RawPid, getpid};
 
 use super::ProcessHandle;
 use super::current::current_process;
@@ -15,7 +16,7 @@ static CHILDREN: Mutex<Registry> = Mutex::new(Registry {
 
 struct Registry {
     /// The process whose children these are.
-    owner: u32,
+    owner: RawPid,
     children: Vec<ProcessHandle>,
     /// How many have been given a name for want of one.
     named: u32,
@@ -99,12 +100,13 @@ impl Registry {
 
 fn lock() -> MutexGuard<'static, Registry> {
     let mut registry = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
-    if registry.owner != process::id() {
+    let this = getpid().as_raw_pid();
+    if registry.owner != this {
         // This process was forked from one that had children. Their descriptors were closed here,
         // and the numbers may be others' by now: they are not to be closed again.
         let theirs = std::mem::take(&mut registry.children);
         let _never_dropped = theirs.leak();
-        registry.owner = process::id();
+        registry.owner = this;
         registry.named = 0;
     }
     registry

@@ -4,26 +4,23 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures::future::BoxFuture;
 use futures::{Sink, Stream};
-use hatchery_process::{PacketQueue, PacketRecvError, Ring};
+use hatchery_process::{PacketQueue, Ring};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::unix::AsyncFd;
 use tokio::task::coop::consume_budget;
 
 use super::blocking::Queue;
 use super::carrier::{Carrier, decoded, encode, outgoing, with_buffer, with_encoded};
 use super::error::{GetError, PutError, PutFailure};
-use crate::watch::watch;
 
 /// A [`Queue`], for asynchronous code.
 ///
-/// Any number of tasks may share it. With [`Transport::Ring`](super::Transport::Ring) one reader is
-/// woken for each item, in whatever process it waits. As a [`Stream`] it ends when the queue is
+/// Any number of tasks may share it. One reader is woken for each item, in whatever process it waits. As a [`Stream`] it ends when the queue is
 /// closed and empty; as a [`Sink`] it holds at most one item for which there was no room, which
 /// is lost if it is dropped before it was flushed. Closing the sink does not close the queue.
 pub struct AsyncQueue<T> {
@@ -55,7 +52,7 @@ impl<O> Default for Pending<O> {
 #[derive(Clone)]
 enum AsyncCarrier {
     Ring(Ring),
-    Pipe(Arc<AsyncFd<PacketQueue>>),
+    Pipe(PacketQueue),
 }
 
 impl AsyncCarrier {
@@ -72,29 +69,22 @@ impl AsyncCarrier {
                 encode(item, &mut bytes)?;
                 Ok(ring.put_async(&bytes).await?)
             }
-            Self::Pipe(queue) => Ok(queue.get_ref().put_async(&outgoing(item)?).await?),
+            Self::Pipe(queue) => Ok(queue.put_async(&outgoing(item)?).await?),
         }
     }
 
     async fn get<T: DeserializeOwned>(&self) -> Result<T, GetError> {
         consume_budget().await;
-        let queue = match self {
+        match self {
             Self::Ring(ring) => {
                 if let Some(outcome) = get_at_once(ring) {
                     return outcome;
                 }
                 let mut buffer = Vec::new();
                 let len = ring.get_async(&mut buffer).await?;
-                return decoded(&buffer[..len]);
+                decoded(&buffer[..len])
             }
-            Self::Pipe(queue) => queue,
-        };
-        loop {
-            let mut guard = queue.readable().await.map_err(GetError::Os)?;
-            match guard.get_inner().try_get() {
-                Err(PacketRecvError::Empty) => guard.clear_ready(),
-                outcome => return outcome?.decode().map_err(GetError::Codec),
-            }
+            Self::Pipe(queue) => queue.get_async().await?.decode().map_err(GetError::Codec),
         }
     }
 }
@@ -112,17 +102,17 @@ fn get_at_once<T: DeserializeOwned>(ring: &Ring) -> Option<Result<T, GetError>> 
 }
 
 impl<T> AsyncQueue<T> {
-    pub(super) fn new(carrier: Carrier) -> io::Result<Self> {
+    pub(super) fn new(carrier: Carrier) -> Self {
         let carrier = match carrier {
             Carrier::Ring(ring) => AsyncCarrier::Ring(ring),
-            Carrier::Pipe(queue) => AsyncCarrier::Pipe(Arc::new(watch(queue.into_unshared()?)?)),
+            Carrier::Pipe(queue) => AsyncCarrier::Pipe(queue),
         };
-        Ok(Self {
+        Self {
             carrier,
             getting: Pending::default(),
             putting: Pending::default(),
             carries: PhantomData,
-        })
+        }
     }
 
     /// Makes a queue for blocking code, which is the same queue.
@@ -130,7 +120,7 @@ impl<T> AsyncQueue<T> {
     pub fn to_blocking(&self) -> Queue<T> {
         let carrier = match &self.carrier {
             AsyncCarrier::Ring(ring) => Carrier::Ring(ring.clone()),
-            AsyncCarrier::Pipe(queue) => Carrier::Pipe(queue.get_ref().clone()),
+            AsyncCarrier::Pipe(queue) => Carrier::Pipe(queue.clone()),
         };
         Queue {
             carrier,
@@ -146,7 +136,7 @@ impl<T> AsyncQueue<T> {
     pub fn close(&self) -> io::Result<()> {
         match &self.carrier {
             AsyncCarrier::Ring(ring) => ring.close(),
-            AsyncCarrier::Pipe(queue) => queue.get_ref().close()?,
+            AsyncCarrier::Pipe(queue) => queue.close()?,
         }
         Ok(())
     }
@@ -156,7 +146,7 @@ impl<T> AsyncQueue<T> {
     pub fn len(&self) -> usize {
         match &self.carrier {
             AsyncCarrier::Ring(ring) => ring.len(),
-            AsyncCarrier::Pipe(queue) => queue.get_ref().len(),
+            AsyncCarrier::Pipe(queue) => queue.len(),
         }
     }
 

@@ -62,13 +62,9 @@ impl<T> Queue<T> {
     ///
     /// # Errors
     ///
-    /// Returns the error of `epoll_ctl(2)`, or of `fcntl(2)` if the queue has clones.
-    ///
-    /// # Panics
-    ///
-    /// Panics outside of a tokio runtime if the transport is [`Pipe`](super::Transport::Pipe).
+    /// It returns none at present.
     pub fn into_async(self) -> io::Result<AsyncQueue<T>> {
-        AsyncQueue::new(self.carrier)
+        Ok(AsyncQueue::new(self.carrier))
     }
 
     /// Lets nobody put any more; what is there can still be got.
