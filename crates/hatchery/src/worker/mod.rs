@@ -25,6 +25,8 @@ mod start;
 mod stream;
 #[cfg(all(feature = "axum", feature = "tls"))]
 mod tls_listener;
+#[cfg(feature = "hyper")]
+mod turns;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,7 +39,7 @@ pub use self::clocks::SoftDeadline;
 pub use self::connection::{Connection, ConnectionGuard, ConnectionInfo};
 pub use self::context::retire_worker;
 #[cfg(feature = "hyper")]
-pub use self::http::HttpServer;
+pub use self::http::{HttpServer, HttpService};
 pub use self::incoming::{Incoming, Worker};
 #[cfg(feature = "axum")]
 pub use self::listener::{Informed, WithConnectInfo, WorkerListener};
