@@ -130,6 +130,25 @@ fn axum_app_answers_what_a_killed_worker_had_not_read() {
 }
 
 #[test]
+fn axum_parked_keeps_idle_clients_through_twenty_reloads() {
+    let app = App::start("axum_parked");
+    let mut client = app.connect();
+    let own = client.0.get_ref().local_addr().unwrap();
+    let mut processes = Vec::new();
+
+    for _ in 0..20 {
+        let answer = client.ask("/").expect("the connection is still there");
+        assert!(answer.body.starts_with(&format!("Hello {own}!")));
+        processes.push(process_in(&answer.body));
+        app.reload();
+    }
+
+    processes.dedup();
+    assert_eq!(processes.len(), 20);
+    app.end();
+}
+
+#[test]
 fn hyper_h2_answers_each_client_in_its_version() {
     let app = App::start("hyper_h2");
 

@@ -59,7 +59,8 @@ use crate::error::HandlerError;
 /// ```
 ///
 /// A service of tower, such as an axum `Router` or the `Routes` of tonic, becomes one of hyper by
-/// `hyper_util::service::TowerToHyperService::new(app.clone())`.
+/// `hyper_util::service::TowerToHyperService::new(app.clone())`; `WithConnectInfo::inform` tells an app
+/// of axum who its client is.
 #[derive(Clone)]
 pub struct HttpServer {
     worker: Worker,

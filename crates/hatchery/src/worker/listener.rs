@@ -26,6 +26,10 @@ impl Worker {
     /// that came before. A connection that has sent nothing when axum closes it then goes to another
     /// worker, so that no request is lost by a reload.
     ///
+    /// Between two requests a connection is closed at the drain, for axum has hyper close it and gives
+    /// nobody the socket back. With the feature `hyper`, `HttpServer` serves the same app and parks
+    /// such connections instead: see [`WithConnectInfo::inform`].
+    ///
     /// # Examples
     ///
     /// ```no_run
@@ -156,6 +160,33 @@ impl<S> WithConnectInfo<S> {
     }
 }
 
+impl<S: Clone> WithConnectInfo<S> {
+    /// Makes the app of one client, where something else than `axum::serve` serves it.
+    ///
+    /// # Examples
+    ///
+    /// An app that `HttpServer` serves, so that its idle clients outlive their worker:
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "hyper")]
+    /// # async fn run(worker: hatchery::Worker, app: axum::Router) {
+    /// use hatchery::{HttpServer, WithConnectInfo};
+    /// use hyper_util::service::TowerToHyperService;
+    ///
+    /// let app = WithConnectInfo::new(app);
+    /// HttpServer::new(&worker)
+    ///     .serve(|client| TowerToHyperService::new(app.inform(client)))
+    ///     .await;
+    /// # }
+    /// ```
+    pub fn inform(&self, client: ConnectionInfo) -> Informed<S> {
+        Informed {
+            app: self.app.clone(),
+            info: client,
+        }
+    }
+}
+
 impl<L, S> Service<IncomingStream<'_, L>> for WithConnectInfo<S>
 where
     L: serve::Listener<Addr = ConnectionInfo>,
@@ -170,10 +201,7 @@ where
     }
 
     fn call(&mut self, stream: IncomingStream<'_, L>) -> Self::Future {
-        ready(Ok(Informed {
-            app: self.app.clone(),
-            info: *stream.remote_addr(),
-        }))
+        ready(Ok(self.inform(*stream.remote_addr())))
     }
 }
 
@@ -184,7 +212,7 @@ pub struct Informed<S> {
     info: ConnectionInfo,
 }
 
-impl<S: Service<Request>> Service<Request> for Informed<S> {
+impl<B, S: Service<Request<B>>> Service<Request<B>> for Informed<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -193,7 +221,7 @@ impl<S: Service<Request>> Service<Request> for Informed<S> {
         self.app.poll_ready(task)
     }
 
-    fn call(&mut self, mut request: Request) -> S::Future {
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(self.info));
         if let Peer::Inet(address) = self.info.peer() {
