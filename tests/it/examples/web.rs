@@ -340,8 +340,8 @@ fn read_until(child: &mut Child, words: &str) -> Option<String> {
 fn has_unread(client: &Client) -> bool {
     let stream = client.0.get_ref();
     let ports = (
-        stream.peer_addr().unwrap().port(),
-        stream.local_addr().unwrap().port(),
+        stream.peer_addr().expect("it is connected").port(),
+        stream.local_addr().expect("it is connected").port(),
     );
     let table = std::fs::read_to_string("/proc/net/tcp").expect("it is there for all to read");
     let own = format!(" 0100007F:{:04X} 0100007F:{:04X} ", ports.0, ports.1);

@@ -8,6 +8,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use hatchery_process::Peer;
+
 use super::connection::ConnectionInfo;
 use crate::log::ACCESS;
 use crate::metrics::Tally;
@@ -23,6 +25,8 @@ pub(super) struct Access {
     /// Whether all bytes pass by here; where a handler has the socket itself, they do not.
     knows_bytes: bool,
     outcome: OnceLock<&'static str>,
+    /// Who is behind the proxy, if it has said so.
+    client: OnceLock<Peer>,
 }
 
 impl Access {
@@ -35,6 +39,7 @@ impl Access {
             bytes_out: AtomicU64::new(0),
             knows_bytes,
             outcome: OnceLock::new(),
+            client: OnceLock::new(),
         }
     }
 
@@ -46,6 +51,12 @@ impl Access {
             &self.bytes_out
         };
         counter.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Notes for whom a proxy passes it on.
+    #[cfg(any(feature = "axum", feature = "hyper"))]
+    pub(super) fn comes_from(&self, client: Peer) {
+        let _known = self.client.set(client);
     }
 
     /// Notes how it ended; what was noted first stays.
@@ -62,7 +73,7 @@ impl Drop for Access {
             target: ACCESS,
             worker = self.worker,
             connection = self.info.id(),
-            peer = %self.info.peer(),
+            peer = %self.client.get().copied().unwrap_or(self.info.peer()),
             bytes_in = bytes(&self.bytes_in),
             bytes_out = bytes(&self.bytes_out),
             duration_ms = self.since.elapsed().as_micros() as f64 / 1e3,

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
@@ -15,10 +16,12 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
+use super::beginnings::Beginnings;
 use super::connection::{Connection, ConnectionInfo};
 #[cfg(feature = "tls")]
 use super::handshake::shake_hands;
 use super::incoming::Worker;
+use super::proxied::{introduce, state_to_park};
 use super::turns::{Lent, Noted, Turns};
 use crate::error::HandlerError;
 
@@ -65,6 +68,8 @@ use crate::error::HandlerError;
 pub struct HttpServer {
     worker: Worker,
     protocol: auto::Builder<TokioExecutor>,
+    /// How long a proxy has for its header, where there is one.
+    header_limit: Option<Duration>,
     #[cfg(feature = "tls")]
     tls: Option<tokio_rustls::TlsAcceptor>,
 }
@@ -79,6 +84,7 @@ impl HttpServer {
         Self {
             worker: worker.clone(),
             protocol,
+            header_limit: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -92,6 +98,20 @@ impl HttpServer {
     #[cfg(feature = "tls")]
     pub fn tls(&mut self, acceptor: tokio_rustls::TlsAcceptor) -> &mut Self {
         self.tls = Some(acceptor);
+        self
+    }
+
+    /// Expects a header of the PROXY protocol, version 1 or 2, before all else, within `limit`.
+    ///
+    /// The service and the access log are then told of the client of the proxy. A connection whose
+    /// header is missing, wrong or late is closed, and no other suffers from it. Let nobody but the
+    /// proxy connect: anybody else could claim to be anybody.
+    ///
+    /// # Default
+    ///
+    /// None is expected, and the peer is whoever has connected.
+    pub fn behind_proxy(&mut self, limit: Duration) -> &mut Self {
+        self.header_limit = Some(limit);
         self
     }
 
@@ -113,19 +133,20 @@ impl HttpServer {
     ///
     /// # Cancel safety
     ///
-    /// A cancelled call takes no more connections; those that it has taken go on.
+    /// A cancelled call takes no more connections; those that it serves go on.
     pub async fn serve<F, S>(&self, make: F)
     where
         F: Fn(ConnectionInfo) -> S,
         S: HttpService,
     {
-        let mut incoming = self.worker.incoming();
+        let mut beginnings = Beginnings::new(self.worker.incoming());
         // One task waits for the drain, and not each connection: all would wake with every client.
         let (drain, draining) = watch::channel(false);
-        while let Some(connection) = incoming.accept().await {
+        while let Some((connection, info)) = self.next(&mut beginnings).await {
             let turns = Arc::<Turns>::default();
             let exchange = Exchange {
-                service: Noted::new(make(*connection), Arc::clone(&turns)),
+                info,
+                service: Noted::new(make(info), Arc::clone(&turns)),
                 protocol: self.protocol.clone(),
                 draining: draining.clone(),
                 turns,
@@ -136,6 +157,19 @@ impl HttpServer {
         }
         drain.send_replace(true);
         self.worker.finished().await;
+    }
+
+    async fn next(
+        &self,
+        beginnings: &mut Beginnings<Connection>,
+    ) -> Option<(Connection, ConnectionInfo)> {
+        let Some(limit) = self.header_limit else {
+            let connection = beginnings.next_at_once().await?;
+            let info = *connection;
+            return Some((connection, info));
+        };
+        let begin = |connection, draining| introduce(connection, limit, draining);
+        beginnings.next(begin).await
     }
 }
 
@@ -175,6 +209,7 @@ where
 
 /// What a connection is served with.
 struct Exchange<S> {
+    info: ConnectionInfo,
     service: Noted<S>,
     protocol: auto::Builder<TokioExecutor>,
     draining: watch::Receiver<bool>,
@@ -184,16 +219,16 @@ struct Exchange<S> {
 }
 
 async fn serve_connection<S: HttpService>(exchange: Exchange<S>, connection: Connection) {
-    let info = *connection;
+    let info = exchange.info;
     #[cfg(feature = "tls")]
     if let Some(acceptor) = exchange.tls.clone() {
-        let connection = connection.go_on_elsewhere();
         let shaken = shake_hands(acceptor, connection, exchange.draining.clone()).await;
         if let Some((stream, _)) = shaken {
             note_failure(info, speak(exchange, stream).await);
         }
         return;
     }
+    let state = state_to_park(&connection, info);
     let turns = Arc::clone(&exchange.turns);
     let lent = Lent::new(connection, Arc::clone(&turns));
     let outcome = speak(exchange, lent).await;
@@ -201,7 +236,7 @@ async fn serve_connection<S: HttpService>(exchange: Exchange<S>, connection: Con
         return note_failure(info, outcome);
     };
     // Where it cannot be parked it ends, as a server may end it between two requests.
-    let parked = connection.park([]).await;
+    let parked = connection.park(state).await;
     note_failure(info, parked.map_err(HandlerError::from));
 }
 

@@ -5,6 +5,8 @@
 //! blocking handler, or whatever the program gave it.
 
 mod access;
+#[cfg(any(feature = "axum", feature = "hyper"))]
+mod beginnings;
 mod blocking;
 mod breaking_off;
 mod clocks;
@@ -19,6 +21,8 @@ mod incoming;
 #[cfg(feature = "axum")]
 mod listener;
 mod parking;
+#[cfg(any(feature = "axum", feature = "hyper"))]
+mod proxied;
 mod proxy_header;
 mod pulse;
 mod start;
