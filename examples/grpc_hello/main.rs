@@ -23,7 +23,7 @@ use hatchery::{HandlerResult, HttpServer, Worker};
 use hyper_util::service::TowerToHyperService;
 use tonic::service::Routes;
 use tonic::transport::Channel;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use crate::greeter::{Greeter, GreeterClient, HelloReply, HelloRequest};
 
@@ -74,7 +74,12 @@ async fn ask(address: &str, names: &[String]) -> Result<(), Box<dyn Error>> {
     let mut client = GreeterClient::new(channel);
     for name in names {
         let request = HelloRequest { name: name.clone() };
-        match client.say_hello(request).await {
+        let mut reply = client.say_hello(request.clone()).await;
+        if matches!(&reply, Err(status) if status.code() == Code::Cancelled) {
+            // It was not sent, for just then the worker said that it goes.
+            reply = client.say_hello(request).await;
+        }
+        match reply {
             Ok(HelloReply { message, process }) => {
                 println!("{message} This is process {process}.");
             }

@@ -22,8 +22,9 @@ fn grpc_hello_greets_all_names_of_a_client_in_one_worker() {
 
 #[test]
 fn grpc_hello_answers_every_call_while_it_reloads() {
+    const CALLS: usize = 1000;
     let app = App::start("grpc_hello");
-    let arguments = format!("ask {} {}", app.address, "you ".repeat(2000));
+    let arguments = format!("ask {} {}", app.address, "you ".repeat(CALLS));
 
     let said = thread::scope(|scope| {
         let asking = scope.spawn(|| run("grpc_hello", &arguments));
@@ -34,6 +35,6 @@ fn grpc_hello_answers_every_call_while_it_reloads() {
     });
 
     let is_greeting = |line: &&String| line.starts_with("Hello you! ");
-    assert_eq!(said.iter().filter(is_greeting).count(), 2000);
+    assert_eq!(said.iter().filter(is_greeting).count(), CALLS);
     app.end();
 }
