@@ -75,6 +75,7 @@ where
         while let Some(connection) = incoming.accept().await {
             let (id, peer) = (connection.id(), connection.peer());
             let access = connection.guard.access.clone();
+            let measured_for = access.clone();
             let ended = move |how| {
                 if let Some(access) = &access {
                     access.ended(how);
@@ -89,7 +90,8 @@ where
                 continue;
             };
             tokio::spawn(async move {
-                match AssertUnwindSafe(future).catch_unwind().await {
+                let handler = access::measured(measured_for, future);
+                match AssertUnwindSafe(handler).catch_unwind().await {
                     Ok(Ok(())) => ended("ok"),
                     Ok(Err(error)) => {
                         context::count(Tally::Failed);
