@@ -165,11 +165,12 @@ fn hyper_h2_answers_what_is_in_hand_when_it_ends_and_says_that_this_is_the_end()
     let app = App::start("hyper_h2");
     let mut old = app.connect();
     process_in(&old.ask("/").unwrap().body);
-    old.send("/slow").unwrap();
     let new = app.curl_command(&["-v", "--http2-prior-knowledge", "/slow"]);
     let mut new = start(new);
     // It has sent its request; from then on it is told of the server's end.
     let said = read_until(&mut new, "GET /slow");
+    old.send("/slow").unwrap();
+    eventually(Deadline::usual(), "it is read", || !has_unread(&old));
 
     app.server.process().signal(Signal::INT);
     let answer = old.answer().unwrap();

@@ -54,9 +54,9 @@ struct App {
 
 impl App {
     #[track_caller]
-    fn start(body: &str, set_up: &[(&str, &str)]) -> Self {
+    fn start(arguments: &str, set_up: &[(&str, &str)]) -> Self {
         let mut setup = fixture!("proxied");
-        setup.args(body);
+        setup.args(arguments);
         for (key, value) in set_up {
             setup.env(key, value);
         }
@@ -128,7 +128,7 @@ fn answer(client: &mut BufReader<TcpStream>) -> (String, String) {
 #[test]
 fn the_app_and_the_access_log_are_told_of_the_proxys_client() {
     for body in ["axum", "hyper"] {
-        let app = App::start(body, &[("HATCHERY_LOG_ACCESS", "true")]);
+        let app = App::start(&format!("{body} 60000"), &[("HATCHERY_LOG_ACCESS", "true")]);
         let mut client = app.connect(HEADER);
 
         let (peer, _) = ask(&mut client);
@@ -144,7 +144,7 @@ fn the_app_and_the_access_log_are_told_of_the_proxys_client() {
 #[test]
 fn a_wrong_or_late_header_ends_its_own_connection_alone() {
     for body in ["axum", "hyper"] {
-        let app = App::start(body, &[]);
+        let app = App::start(&format!("{body} 500"), &[]);
         let mut good = app.connect(HEADER);
         let mut wrong = app.connect("GET / HTTP/1.1\r\n");
         let begun = Instant::now();
@@ -169,7 +169,7 @@ fn a_wrong_or_late_header_ends_its_own_connection_alone() {
 #[test]
 fn who_has_said_only_the_header_or_nothing_goes_to_another_worker_at_a_reload() {
     for body in ["axum", "hyper"] {
-        let app = App::start(body, &[]);
+        let app = App::start(&format!("{body} 60000"), &[]);
         let (mut introduced, mut silent) = (app.connect(HEADER), app.connect(""));
         let mut asked = app.connect(HEADER);
         let (_, old) = ask(&mut asked);
@@ -187,7 +187,7 @@ fn who_has_said_only_the_header_or_nothing_goes_to_another_worker_at_a_reload() 
 
 #[test]
 fn under_hyper_a_client_keeps_its_address_in_all_workers() {
-    let app = App::start("hyper", &[]);
+    let app = App::start("hyper 60000", &[]);
     let mut client = app.connect(HEADER);
     let mut processes = Vec::new();
 
