@@ -108,13 +108,13 @@ pub use shared_buffer::SharedBuffer;
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError};
 pub use upgrade::UpgradeError;
-#[cfg(feature = "hyper")]
-pub use worker::HttpServer;
 #[cfg(all(feature = "axum", feature = "tls"))]
 pub use worker::TlsListener;
 pub use worker::{
     BlockingConnection, Connection, ConnectionGuard, ConnectionInfo, Incoming, ParkError,
     ParkFailure, ProxyHeader, ProxyHeaderError, SoftDeadline, Worker, retire_worker,
 };
+#[cfg(feature = "hyper")]
+pub use worker::{HttpServer, HttpService};
 #[cfg(feature = "axum")]
 pub use worker::{Informed, WithConnectInfo, WorkerListener};

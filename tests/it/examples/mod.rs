@@ -5,6 +5,7 @@
 
 mod app;
 mod embedding;
+mod grpc;
 mod images;
 mod pools;
 mod processes;

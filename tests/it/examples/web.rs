@@ -1,6 +1,6 @@
 //! The examples that speak HTTP, asked by curl and by hand.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -130,6 +130,25 @@ fn axum_app_answers_what_a_killed_worker_had_not_read() {
 }
 
 #[test]
+fn axum_parked_keeps_idle_clients_through_twenty_reloads() {
+    let app = App::start("axum_parked");
+    let mut client = app.connect();
+    let own = client.0.get_ref().local_addr().unwrap();
+    let mut processes = Vec::new();
+
+    for _ in 0..20 {
+        let answer = client.ask("/").expect("the connection is still there");
+        assert!(answer.body.starts_with(&format!("Hello {own}!")));
+        processes.push(process_in(&answer.body));
+        app.reload();
+    }
+
+    processes.dedup();
+    assert_eq!(processes.len(), 20);
+    app.end();
+}
+
+#[test]
 fn hyper_h2_answers_each_client_in_its_version() {
     let app = App::start("hyper_h2");
 
@@ -146,11 +165,12 @@ fn hyper_h2_answers_what_is_in_hand_when_it_ends_and_says_that_this_is_the_end()
     let app = App::start("hyper_h2");
     let mut old = app.connect();
     process_in(&old.ask("/").unwrap().body);
-    old.send("/slow").unwrap();
     let new = app.curl_command(&["-v", "--http2-prior-knowledge", "/slow"]);
     let mut new = start(new);
     // It has sent its request; from then on it is told of the server's end.
     let said = read_until(&mut new, "GET /slow");
+    old.send("/slow").unwrap();
+    eventually(Deadline::usual(), "it is read", || !has_unread(&old));
 
     app.server.process().signal(Signal::INT);
     let answer = old.answer().unwrap();
@@ -178,6 +198,99 @@ fn hyper_h2_speaks_tls_where_it_has_a_certificate() {
 #[test]
 fn hyper_h2_reloads_without_losing_connections_that_have_sent_nothing() {
     lose_no_silent_client(&App::start("hyper_h2"));
+}
+
+#[test]
+fn hyper_h2_keeps_idle_clients_through_twenty_reloads() {
+    let app = App::start("hyper_h2");
+    let mut clients: Vec<Client> = (0..2 * WORKERS).map(|_| app.connect()).collect();
+    let mut post = app.connect();
+
+    for _ in 0..20 {
+        let old = app.workers();
+        for client in &mut clients {
+            let answer = client.ask("/").expect("the connection is still there");
+            assert!(old.contains(&process_in(&answer.body)) && !answer.closes);
+        }
+        let request = "POST / HTTP/1.1\r\nHost: example\r\nContent-Length: 3\r\n\r\nyes";
+        post.0.get_mut().write_all(request.as_bytes()).unwrap();
+        process_in(&post.answer().expect("it is still there").body);
+        app.reload();
+    }
+    app.end();
+}
+
+#[test]
+fn hyper_h2_answers_each_request_on_a_connection_that_it_has_not_said_it_closes() {
+    let app = App::start("hyper_h2");
+    let is_over = AtomicBool::new(false);
+    let ask_on = || {
+        let (mut asked, mut client) = (0, app.connect());
+        while !is_over.load(Ordering::Relaxed) {
+            if client.ask("/").expect("every request is answered").closes {
+                client = app.connect();
+            }
+            asked += 1;
+        }
+        asked
+    };
+
+    let asked: Vec<u32> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..WORKERS).map(|_| scope.spawn(ask_on)).collect();
+        for _ in 0..5 {
+            app.reload();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        let counts = clients.into_iter().map(|client| client.join().unwrap());
+        counts.collect()
+    });
+
+    assert!(asked.iter().all(|&count| count > 0), "{asked:?}");
+    app.end();
+}
+
+#[test]
+fn hyper_h2_waits_at_a_reload_for_the_rest_of_a_request_that_has_begun() {
+    for has_asked_before in [false, true] {
+        let app = App::start("hyper_h2");
+        let old = app.workers();
+        let mut client = app.connect();
+        if has_asked_before {
+            client.ask("/").unwrap();
+        }
+        let begun = client.0.get_mut().write_all(b"GET / HTTP/1.1\r\n");
+        begun.unwrap();
+        eventually(Deadline::usual(), "it is read", || !has_unread(&client));
+
+        app.server.process().signal(Signal::HUP);
+        eventually(Deadline::usual(), "others are there", || {
+            let now = app.workers();
+            now.iter().filter(|pid| !old.contains(pid)).count() == WORKERS
+                && now.len() == WORKERS + 1
+        });
+        client
+            .0
+            .get_mut()
+            .write_all(b"Host: example\r\n\r\n")
+            .unwrap();
+
+        let answer = client.answer().expect("it is answered");
+        assert!(old.contains(&process_in(&answer.body)));
+        let next = client.ask("/").expect("the connection goes on");
+        assert!(!old.contains(&process_in(&next.body)));
+        app.end();
+    }
+}
+
+#[test]
+fn hyper_h2_ends_without_waiting_for_idle_clients() {
+    let app = App::start("hyper_h2");
+    let mut client = app.connect();
+    client.ask("/").unwrap();
+
+    app.end();
+
+    assert_eq!(client.0.read(&mut [0]).unwrap(), 0);
 }
 
 /// Reloads while workers have connections that have sent nothing, and then asks on each.
@@ -222,6 +335,20 @@ fn read_until(child: &mut Child, words: &str) -> Option<String> {
             }
         }
     }
+}
+
+/// Whether something waits in the server's socket that a client has sent.
+fn has_unread(client: &Client) -> bool {
+    let stream = client.0.get_ref();
+    let ports = (
+        stream.peer_addr().expect("it is connected").port(),
+        stream.local_addr().expect("it is connected").port(),
+    );
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("it is there for all to read");
+    let own = format!(" 0100007F:{:04X} 0100007F:{:04X} ", ports.0, ports.1);
+    let line = table.lines().find(|line| line.contains(&own));
+    let queues = line.and_then(|line| line.split_whitespace().nth(4));
+    !queues.expect("it is connected").ends_with(":00000000")
 }
 
 /// How many sockets a process has.

@@ -31,7 +31,8 @@ fn a_connection_that_is_over_is_a_line_with_its_bytes_and_its_outcome() {
     for part in [
         "INFO connection worker=0 connection=1",
         &format!("peer={peer}"),
-        "bytes_in=6 bytes_out=6 duration_ms=",
+        "bytes_in=6 bytes_out=6 cpu_ms=",
+        " duration_ms=",
         "outcome=\"ok\"",
     ] {
         assert!(line.contains(part), "{part}: {line}");
@@ -93,6 +94,36 @@ fn how_a_handler_ended_is_in_its_line() {
         let failed = "the handler failed worker=0 connection=1";
         assert!(server.errors().contains(failed), "{}", server.errors());
     }
+}
+
+#[test]
+fn the_cpu_time_of_a_handler_is_what_it_computes_and_not_how_long_it_waits() {
+    for body in ["talk", "blocking"] {
+        let server = Server::new(body, "workers.count=1 log.access=true log.format=json");
+
+        let mut client = server.client();
+        assert_eq!(client.ask("burn 30"), "burnt");
+        assert_eq!(client.ask("nap 200"), "awake");
+        client.close();
+
+        let line: Value = serde_json::from_str(&lines(&server, 1)[0]).unwrap();
+        let [cpu, duration] = ["cpu_ms", "duration_ms"].map(|key| line[key].as_f64().unwrap());
+        assert!((30.0..100.0).contains(&cpu), "{line}");
+        assert!(duration >= 230.0, "{line}");
+    }
+}
+
+#[test]
+fn a_body_of_ones_own_is_not_said_to_take_no_cpu_time() {
+    let settings = "workers.count=1 log.access=true log.format=json";
+    let mut server = Server::new("run", settings);
+    let mut client = server.client();
+    client.hear();
+
+    server.end();
+
+    let line: Value = serde_json::from_str(&lines(&server, 1)[0]).unwrap();
+    assert_eq!(line.get("cpu_ms"), None, "{line}");
 }
 
 #[test]

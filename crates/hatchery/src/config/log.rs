@@ -14,6 +14,10 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// Whether a line is written for each connection that is over.
     ///
+    /// It says the worker, the peer, the bytes and the CPU time where they are known, the duration and
+    /// the outcome. The CPU time is that of the handler's own turns: what it leaves to other tasks and
+    /// threads is not in it, and where [`run`](crate::ServerBuilder::run) serves, there is none.
+    ///
     /// They are events of the target `hatchery::access` at the level info; a program that has set
     /// a subscriber gets them too, if this is on.
     pub access: bool,

@@ -7,6 +7,7 @@
 //! | [`fork_safety`] | those who preload, log, or hold connections |
 //! | [`configuration`] | those who look for a key |
 //! | [`operations`] | those who run a server |
+//! | [`observing`] | those who want to see what a server does, and to scrape it |
 //! | [`performance`] | those who want more of it |
 //! | [`coming_from_servers`] | those who know gunicorn, nginx or Node's cluster |
 //! | [`coming_from_multiprocessing`] | those who know Python's `multiprocessing` |
@@ -32,6 +33,9 @@ pub mod getting_started {}
 
 #[doc = include_str!("holes.md")]
 pub mod holes {}
+
+#[doc = include_str!("observing.md")]
+pub mod observing {}
 
 #[doc = include_str!("operations.md")]
 pub mod operations {}

@@ -5,6 +5,8 @@
 //! totals. Nothing here waits, and nobody is told: whoever wants to know looks.
 
 mod board;
+#[cfg(test)]
+mod chapter;
 mod histogram;
 mod history;
 mod page;

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use hatchery_process::BatchError;
 
+use super::access::Access;
 use super::clocks::Clock;
 use super::connection::ConnectionInfo;
 use super::context::Context;
@@ -115,7 +116,10 @@ where
         let worker = context.seat;
         let connection = S::from_parked(socket, info, handover.state);
         let (id, peer) = (info.id, info.peer);
-        match catch_unwind(AssertUnwindSafe(|| handler(connection))) {
+        let measuring = access.as_deref().map(Access::measure);
+        let outcome = catch_unwind(AssertUnwindSafe(|| handler(connection)));
+        drop(measuring);
+        match outcome {
             Ok(Ok(())) => ended("ok"),
             Ok(Err(error)) => {
                 context.page.count(Tally::Failed, 1);

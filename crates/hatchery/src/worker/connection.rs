@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::future::poll_fn;
 use std::io;
+#[cfg(any(feature = "axum", feature = "hyper"))]
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
@@ -353,6 +355,23 @@ impl Connection {
         };
         self.guard.is_moved = true;
         (socket, guard)
+    }
+}
+
+#[cfg(any(feature = "axum", feature = "hyper"))]
+impl Connection {
+    /// Waits until there is something to read, and leaves it there; false at the end.
+    pub(super) async fn peek(&mut self) -> io::Result<bool> {
+        poll_fn(|task| self.stream.poll_peek(task)).await
+    }
+
+    /// Notes who is at the other end of the proxy that this connection comes by.
+    pub(super) fn comes_from(&self, source: SocketAddr) -> ConnectionInfo {
+        let peer = Peer::Inet(source);
+        if let Some(access) = &self.guard.access {
+            access.comes_from(peer);
+        }
+        ConnectionInfo { peer, ..self.info }
     }
 }
 

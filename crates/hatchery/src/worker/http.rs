@@ -2,7 +2,11 @@
 //!
 //! hyper speaks the protocol. Here is who is served, and that all end well when the worker is to.
 
+use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
@@ -12,17 +16,25 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
+use super::beginnings::Beginnings;
 use super::connection::{Connection, ConnectionInfo};
 #[cfg(feature = "tls")]
 use super::handshake::shake_hands;
 use super::incoming::Worker;
+use super::proxied::{introduce, state_to_park};
+use super::turns::{Lent, Noted, Turns};
 use crate::error::HandlerError;
 
 /// Serves HTTP/1.1 and HTTP/2 on the connections that come to a worker.
 ///
-/// Which of the two a client speaks is seen from its first bytes. When the worker is to drain, a
-/// client of HTTP/1.1 is answered with `Connection: close`, one of HTTP/2 is sent `GOAWAY`, and a
-/// connection that has sent nothing goes to another worker.
+/// Which of the two a client speaks is seen from its first bytes.
+///
+/// When the worker is to drain, a connection of HTTP/1.1 between two requests is
+/// [parked](Connection::park): its next request goes to another worker, and its client notices
+/// nothing. So does one that has sent nothing. A request that is in hand is answered with
+/// `Connection: close`, and a client of HTTP/2 is sent `GOAWAY`. A connection with TLS cannot be parked,
+/// since its keys stay in the worker: between two requests it is closed, as one is under direct
+/// dispatch, where there is nobody to give it to.
 ///
 /// # Examples
 ///
@@ -50,11 +62,14 @@ use crate::error::HandlerError;
 /// ```
 ///
 /// A service of tower, such as an axum `Router` or the `Routes` of tonic, becomes one of hyper by
-/// `hyper_util::service::TowerToHyperService::new(app.clone())`.
+/// `hyper_util::service::TowerToHyperService::new(app.clone())`; `WithConnectInfo::inform` tells an app
+/// of axum who its client is.
 #[derive(Clone)]
 pub struct HttpServer {
     worker: Worker,
     protocol: auto::Builder<TokioExecutor>,
+    /// How long a proxy has for its header, where there is one.
+    header_limit: Option<Duration>,
     #[cfg(feature = "tls")]
     tls: Option<tokio_rustls::TlsAcceptor>,
 }
@@ -69,6 +84,7 @@ impl HttpServer {
         Self {
             worker: worker.clone(),
             protocol,
+            header_limit: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -82,6 +98,20 @@ impl HttpServer {
     #[cfg(feature = "tls")]
     pub fn tls(&mut self, acceptor: tokio_rustls::TlsAcceptor) -> &mut Self {
         self.tls = Some(acceptor);
+        self
+    }
+
+    /// Expects a header of the PROXY protocol, version 1 or 2, before all else, within `limit`.
+    ///
+    /// The service and the access log are then told of the client of the proxy. A connection whose
+    /// header is missing, wrong or late is closed, and no other suffers from it. Let nobody but the
+    /// proxy connect: anybody else could claim to be anybody.
+    ///
+    /// # Default
+    ///
+    /// None is expected, and the peer is whoever has connected.
+    pub fn behind_proxy(&mut self, limit: Duration) -> &mut Self {
+        self.header_limit = Some(limit);
         self
     }
 
@@ -103,34 +133,43 @@ impl HttpServer {
     ///
     /// # Cancel safety
     ///
-    /// A cancelled call takes no more connections; those that it has taken go on.
-    pub async fn serve<F, S, B>(&self, make: F)
+    /// A cancelled call takes no more connections; those that it serves go on.
+    pub async fn serve<F, S>(&self, make: F)
     where
         F: Fn(ConnectionInfo) -> S,
-        S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
-        S::Future: Send + 'static,
-        S::Error: Into<HandlerError>,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<HandlerError>,
+        S: HttpService,
     {
-        let mut incoming = self.worker.incoming();
+        let mut beginnings = Beginnings::new(self.worker.incoming());
         // One task waits for the drain, and not each connection: all would wake with every client.
         let (drain, draining) = watch::channel(false);
-        while let Some(connection) = incoming.accept().await {
-            let info = *connection;
+        while let Some((connection, info)) = self.next(&mut beginnings).await {
+            let turns = Arc::<Turns>::default();
             let exchange = Exchange {
                 info,
-                service: make(info),
+                service: Noted::new(make(info), Arc::clone(&turns)),
                 protocol: self.protocol.clone(),
                 draining: draining.clone(),
+                turns,
                 #[cfg(feature = "tls")]
                 tls: self.tls.clone(),
             };
-            tokio::spawn(serve_connection(exchange, connection.go_on_elsewhere()));
+            tokio::spawn(serve_connection(exchange, connection));
         }
         drain.send_replace(true);
         self.worker.finished().await;
+    }
+
+    async fn next(
+        &self,
+        beginnings: &mut Beginnings<Connection>,
+    ) -> Option<(Connection, ConnectionInfo)> {
+        let Some(limit) = self.header_limit else {
+            let connection = beginnings.next_at_once().await?;
+            let info = *connection;
+            return Some((connection, info));
+        };
+        let begin = |connection, draining| introduce(connection, limit, draining);
+        beginnings.next(begin).await
     }
 }
 
@@ -141,25 +180,45 @@ impl std::fmt::Debug for HttpServer {
     }
 }
 
-/// What a connection is served with.
-struct Exchange<S> {
-    info: ConnectionInfo,
-    service: S,
-    protocol: auto::Builder<TokioExecutor>,
-    draining: watch::Receiver<bool>,
-    #[cfg(feature = "tls")]
-    tls: Option<tokio_rustls::TlsAcceptor>,
+/// A service that an [`HttpServer`] serves with.
+///
+/// Every service of hyper is one that answers requests with responses, and whose futures, bodies
+/// and errors can be sent to other threads. There is nothing to implement.
+pub trait HttpService:
+    Service<
+        Request<Incoming>,
+        Response = Response<Self::Body>,
+        Error: Into<HandlerError>,
+        Future: Send + 'static,
+    > + Send
+    + 'static
+{
+    /// What it answers with.
+    type Body: Body<Data: Send, Error: Into<HandlerError>> + Send + 'static;
 }
 
-async fn serve_connection<S, B>(exchange: Exchange<S>, connection: Connection)
+impl<S, B> HttpService for S
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<HandlerError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<HandlerError>,
+    B: Body<Data: Send, Error: Into<HandlerError>> + Send + 'static,
 {
+    type Body = B;
+}
+
+/// What a connection is served with.
+struct Exchange<S> {
+    info: ConnectionInfo,
+    service: Noted<S>,
+    protocol: auto::Builder<TokioExecutor>,
+    draining: watch::Receiver<bool>,
+    turns: Arc<Turns>,
+    #[cfg(feature = "tls")]
+    tls: Option<tokio_rustls::TlsAcceptor>,
+}
+
+async fn serve_connection<S: HttpService>(exchange: Exchange<S>, connection: Connection) {
     let info = exchange.info;
     #[cfg(feature = "tls")]
     if let Some(acceptor) = exchange.tls.clone() {
@@ -169,7 +228,16 @@ where
         }
         return;
     }
-    note_failure(info, speak(exchange, connection).await);
+    let state = state_to_park(&connection, info);
+    let turns = Arc::clone(&exchange.turns);
+    let lent = Lent::new(connection, Arc::clone(&turns));
+    let outcome = speak(exchange, lent).await;
+    let Some(connection) = turns.take_back() else {
+        return note_failure(info, outcome);
+    };
+    // Where it cannot be parked it ends, as a server may end it between two requests.
+    let parked = connection.park(state).await;
+    note_failure(info, parked.map_err(HandlerError::from));
 }
 
 fn note_failure(info: ConnectionInfo, outcome: Result<(), HandlerError>) {
@@ -180,27 +248,28 @@ fn note_failure(info: ConnectionInfo, outcome: Result<(), HandlerError>) {
 }
 
 /// Speaks HTTP, and says at the drain that this is the end.
-async fn speak<S, B>(
+async fn speak<S: HttpService>(
     mut exchange: Exchange<S>,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> Result<(), HandlerError>
-where
-    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<HandlerError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<HandlerError>,
-{
-    let (protocol, service) = (exchange.protocol, exchange.service);
-    let spoken = protocol.serve_connection_with_upgrades(TokioIo::new(stream), service);
+) -> Result<(), HandlerError> {
+    let (protocol, turns) = (exchange.protocol, exchange.turns);
+    let spoken = protocol.serve_connection_with_upgrades(TokioIo::new(stream), exchange.service);
     let mut spoken = pin!(spoken);
     tokio::select! {
         // What a client has sent is read before it is told of the end.
         biased;
         ended = spoken.as_mut() => return ended,
         // The sender outlives whoever waits here, or has gone with the worker's body.
-        _ = exchange.draining.wait_for(|&it| it) => spoken.as_mut().graceful_shutdown(),
+        _ = exchange.draining.wait_for(|&it| it) => {}
     }
+    let ended = poll_fn(|task| match spoken.as_mut().poll(task) {
+        Poll::Pending if !turns.is_beginning() => Poll::Ready(None),
+        ended => ended.map(Some),
+    });
+    if let Some(ended) = ended.await {
+        return ended;
+    }
+    turns.ends();
+    spoken.as_mut().graceful_shutdown();
     spoken.await
 }

@@ -8,6 +8,7 @@ use std::future::{Ready, pending, ready};
 use std::io;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::extract::connect_info::{ConnectInfo, Connected};
@@ -16,8 +17,10 @@ use hatchery_process::Peer;
 use tokio::task::yield_now;
 use tower_service::Service;
 
+use super::beginnings::Beginnings;
 use super::connection::{Connection, ConnectionInfo};
-use super::incoming::{Incoming, Receiver, Worker};
+use super::incoming::{Receiver, Worker};
+use super::proxied::introduce;
 
 impl Worker {
     /// The connections that come to this worker, for `axum::serve`. It is ready from now on.
@@ -25,6 +28,10 @@ impl Worker {
     /// While there is a listener, [`draining`](Self::draining) resolves once it has accepted all
     /// that came before. A connection that has sent nothing when axum closes it then goes to another
     /// worker, so that no request is lost by a reload.
+    ///
+    /// Between two requests a connection is closed at the drain, for axum has hyper close it and gives
+    /// nobody the socket back. With the feature `hyper`, `HttpServer` serves the same app and parks
+    /// such connections instead: see [`WithConnectInfo::inform`].
     ///
     /// # Examples
     ///
@@ -53,16 +60,47 @@ impl Worker {
 /// The connections that come to a worker, for `axum::serve`.
 #[derive(Debug)]
 pub struct WorkerListener {
-    incoming: Incoming,
     hold: DrainHold,
+    beginnings: Beginnings<Connection>,
+    /// How long a proxy has for its header, where there is one.
+    header_limit: Option<Duration>,
 }
 
 impl WorkerListener {
     fn new(worker: &Worker) -> Self {
         Self {
             hold: DrainHold::new(worker),
-            incoming: worker.incoming(),
+            beginnings: Beginnings::new(worker.incoming()),
+            header_limit: None,
         }
+    }
+
+    /// Expects a header of the PROXY protocol, version 1 or 2, before all else, within `limit`.
+    ///
+    /// `ConnectInfo` and the access log then name the client of the proxy. A connection whose header
+    /// is missing, wrong or late is closed, and no other suffers from it. axum has a connection once its
+    /// client has sent something too. Let nobody but the proxy connect: anybody else could claim to be
+    /// anybody.
+    ///
+    /// # Default
+    ///
+    /// None is expected, and the peer is whoever has connected.
+    #[must_use]
+    pub fn behind_proxy(self, limit: Duration) -> Self {
+        Self {
+            header_limit: Some(limit),
+            ..self
+        }
+    }
+
+    async fn next(&mut self) -> Option<(Connection, ConnectionInfo)> {
+        let Some(limit) = self.header_limit else {
+            let connection = self.beginnings.next_at_once().await?;
+            let info = *connection;
+            return Some((connection, info));
+        };
+        let begin = |connection, draining| introduce(connection, limit, draining);
+        self.beginnings.next(begin).await
     }
 }
 
@@ -97,13 +135,12 @@ impl serve::Listener for WorkerListener {
     type Addr = ConnectionInfo;
 
     async fn accept(&mut self) -> (Connection, ConnectionInfo) {
-        let Some(connection) = self.incoming.accept().await else {
-            self.hold.release().await;
-            // The graceful shutdown ends this wait.
-            return pending().await;
-        };
-        let info = *connection;
-        (connection.go_on_elsewhere(), info)
+        if let Some(accepted) = self.next().await {
+            return accepted;
+        }
+        // The graceful shutdown ends this wait.
+        self.hold.release().await;
+        pending().await
     }
 
     /// A worker has no address: its connections may have come in by several.
@@ -156,6 +193,33 @@ impl<S> WithConnectInfo<S> {
     }
 }
 
+impl<S: Clone> WithConnectInfo<S> {
+    /// Makes the app of one client, where something else than `axum::serve` serves it.
+    ///
+    /// # Examples
+    ///
+    /// An app that `HttpServer` serves, so that its idle clients outlive their worker:
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "hyper")]
+    /// # async fn run(worker: hatchery::Worker, app: axum::Router) {
+    /// use hatchery::{HttpServer, WithConnectInfo};
+    /// use hyper_util::service::TowerToHyperService;
+    ///
+    /// let app = WithConnectInfo::new(app);
+    /// HttpServer::new(&worker)
+    ///     .serve(|client| TowerToHyperService::new(app.inform(client)))
+    ///     .await;
+    /// # }
+    /// ```
+    pub fn inform(&self, client: ConnectionInfo) -> Informed<S> {
+        Informed {
+            app: self.app.clone(),
+            info: client,
+        }
+    }
+}
+
 impl<L, S> Service<IncomingStream<'_, L>> for WithConnectInfo<S>
 where
     L: serve::Listener<Addr = ConnectionInfo>,
@@ -170,10 +234,7 @@ where
     }
 
     fn call(&mut self, stream: IncomingStream<'_, L>) -> Self::Future {
-        ready(Ok(Informed {
-            app: self.app.clone(),
-            info: *stream.remote_addr(),
-        }))
+        ready(Ok(self.inform(*stream.remote_addr())))
     }
 }
 
@@ -184,7 +245,7 @@ pub struct Informed<S> {
     info: ConnectionInfo,
 }
 
-impl<S: Service<Request>> Service<Request> for Informed<S> {
+impl<B, S: Service<Request<B>>> Service<Request<B>> for Informed<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -193,7 +254,7 @@ impl<S: Service<Request>> Service<Request> for Informed<S> {
         self.app.poll_ready(task)
     }
 
-    fn call(&mut self, mut request: Request) -> S::Future {
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(self.info));
         if let Peer::Inet(address) = self.info.peer() {

@@ -5,6 +5,8 @@
 //! blocking handler, or whatever the program gave it.
 
 mod access;
+#[cfg(any(feature = "axum", feature = "hyper"))]
+mod beginnings;
 mod blocking;
 mod breaking_off;
 mod clocks;
@@ -19,12 +21,16 @@ mod incoming;
 #[cfg(feature = "axum")]
 mod listener;
 mod parking;
+#[cfg(any(feature = "axum", feature = "hyper"))]
+mod proxied;
 mod proxy_header;
 mod pulse;
 mod start;
 mod stream;
 #[cfg(all(feature = "axum", feature = "tls"))]
 mod tls_listener;
+#[cfg(feature = "hyper")]
+mod turns;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,7 +43,7 @@ pub use self::clocks::SoftDeadline;
 pub use self::connection::{Connection, ConnectionGuard, ConnectionInfo};
 pub use self::context::retire_worker;
 #[cfg(feature = "hyper")]
-pub use self::http::HttpServer;
+pub use self::http::{HttpServer, HttpService};
 pub use self::incoming::{Incoming, Worker};
 #[cfg(feature = "axum")]
 pub use self::listener::{Informed, WithConnectInfo, WorkerListener};
@@ -69,6 +75,7 @@ where
         while let Some(connection) = incoming.accept().await {
             let (id, peer) = (connection.id(), connection.peer());
             let access = connection.guard.access.clone();
+            let measured_for = access.clone();
             let ended = move |how| {
                 if let Some(access) = &access {
                     access.ended(how);
@@ -83,7 +90,8 @@ where
                 continue;
             };
             tokio::spawn(async move {
-                match AssertUnwindSafe(future).catch_unwind().await {
+                let handler = access::measured(measured_for, future);
+                match AssertUnwindSafe(handler).catch_unwind().await {
                     Ok(Ok(())) => ended("ok"),
                     Ok(Err(error)) => {
                         context::count(Tally::Failed);

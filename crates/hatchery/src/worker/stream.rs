@@ -120,6 +120,19 @@ impl Stream {
         watched.poll_read_ready(task).map_ok(drop)
     }
 
+    /// Waits until there is something to read, and leaves it there; false at the end.
+    #[cfg(any(feature = "axum", feature = "hyper"))]
+    pub(super) fn poll_peek(&mut self, task: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let watched = self.watched()?;
+        loop {
+            let mut guard = ready!(watched.poll_read_ready(task))?;
+            match look(watched.as_fd()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+
     /// Reads what is there.
     pub(super) fn try_read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         match &mut self.reader {
@@ -209,6 +222,13 @@ fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize> {
     let flags = RecvFlags::DONTWAIT;
     let (read, _) = rustix::io::retry_on_intr(|| recv(socket, &mut *bytes, flags))?;
     Ok(read)
+}
+
+#[cfg(any(feature = "axum", feature = "hyper"))]
+fn look(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+    let (found, _) = rustix::io::retry_on_intr(|| recv(socket, &mut [0; 1], flags))?;
+    Ok(found > 0)
 }
 
 fn transmit(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {

@@ -2,25 +2,20 @@
 
 use std::future::pending;
 use std::io;
-use std::pin::Pin;
+use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{self, IncomingStream};
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::beginnings::Beginnings;
 use super::connection::{Connection, ConnectionInfo};
 use super::handshake::shake_hands;
-use super::incoming::{Incoming, Worker};
+use super::incoming::Worker;
 use super::listener::DrainHold;
-
-/// A handshake, and what comes of it.
-type Handshake = Pin<Box<dyn Future<Output = Option<Accepted>> + Send>>;
-
-type Accepted = (TlsStream<Connection>, ConnectionInfo);
+use super::proxied::introduce;
 
 impl Worker {
     /// As [`listener`](Self::listener), for clients that speak TLS. See [`Tls`](crate::Tls).
@@ -31,10 +26,9 @@ impl Worker {
     pub fn tls_listener(&self, acceptor: TlsAcceptor) -> TlsListener {
         TlsListener {
             hold: DrainHold::new(self),
-            incoming: Some(self.incoming()),
+            beginnings: Beginnings::new(self.incoming()),
             acceptor,
-            handshakes: FuturesUnordered::new(),
-            drain: watch::Sender::new(false),
+            header_limit: None,
         }
     }
 }
@@ -42,59 +36,55 @@ impl Worker {
 /// The connections that come to a worker and speak TLS, for `axum::serve`.
 pub struct TlsListener {
     hold: DrainHold,
-    /// `None` when there will be no more.
-    incoming: Option<Incoming>,
+    beginnings: Beginnings<TlsStream<Connection>>,
     acceptor: TlsAcceptor,
-    handshakes: FuturesUnordered<Handshake>,
-    drain: watch::Sender<bool>,
+    /// How long a proxy has for its header, where there is one.
+    header_limit: Option<Duration>,
 }
 
 impl TlsListener {
-    /// Waits for a client to begin, or to have begun; `None` when there will be no more.
-    async fn next(&mut self) -> Option<Accepted> {
-        loop {
-            let Some(incoming) = &mut self.incoming else {
-                return self.next_of_the_last().await;
-            };
-            tokio::select! {
-                // Futures that nobody waits for end at once: then there is only the other.
-                Some(shaken) = self.handshakes.next() => {
-                    if shaken.is_some() {
-                        return shaken;
-                    }
-                }
-                connection = incoming.accept() => match connection {
-                    Some(connection) => self.begin(connection.go_on_elsewhere()),
-                    None => {
-                        self.incoming = None;
-                        self.drain.send_replace(true);
-                    }
-                },
-            }
+    /// Expects a header of the PROXY protocol before TLS begins, within `limit`.
+    ///
+    /// As [`WorkerListener::behind_proxy`](crate::WorkerListener::behind_proxy).
+    ///
+    /// # Default
+    ///
+    /// None is expected, and the peer is whoever has connected.
+    #[must_use]
+    pub fn behind_proxy(self, limit: Duration) -> Self {
+        Self {
+            header_limit: Some(limit),
+            ..self
         }
     }
 
-    async fn next_of_the_last(&mut self) -> Option<Accepted> {
-        while let Some(shaken) = self.handshakes.next().await {
-            if shaken.is_some() {
-                return shaken;
-            }
-        }
-        None
+    async fn next(&mut self) -> Option<(TlsStream<Connection>, ConnectionInfo)> {
+        let (acceptor, limit) = (&self.acceptor, self.header_limit);
+        let begin = |connection, draining| begin(acceptor.clone(), limit, connection, draining);
+        self.beginnings.next(begin).await
     }
+}
 
-    fn begin(&self, connection: Connection) {
-        let (acceptor, draining) = (self.acceptor.clone(), self.drain.subscribe());
-        let handshake = shake_hands(acceptor, connection, draining);
-        self.handshakes.push(Box::pin(handshake));
+/// Begins with a proxy's header, where there is a limit for it, and then with TLS.
+async fn begin(
+    acceptor: TlsAcceptor,
+    header_limit: Option<Duration>,
+    mut connection: Connection,
+    draining: watch::Receiver<bool>,
+) -> Option<(TlsStream<Connection>, ConnectionInfo)> {
+    let mut info = *connection;
+    if let Some(limit) = header_limit {
+        (connection, info) = introduce(connection, limit, draining.clone()).await?;
     }
+    let (stream, _) = shake_hands(acceptor, connection, draining).await?;
+    Some((stream, info))
 }
 
 impl serve::Listener for TlsListener {
     type Io = TlsStream<Connection>;
     type Addr = ConnectionInfo;
 
-    async fn accept(&mut self) -> Accepted {
+    async fn accept(&mut self) -> (TlsStream<Connection>, ConnectionInfo) {
         if let Some(accepted) = self.next().await {
             return accepted;
         }
@@ -113,7 +103,7 @@ impl std::fmt::Debug for TlsListener {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("TlsListener")
-            .field("handshakes", &self.handshakes.len())
+            .field("handshakes", &self.beginnings.count())
             .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,264 @@
+//! Whose turn it is on a connection of HTTP/1.1, so that one between two requests goes on elsewhere.
+//!
+//! hyper closes such a connection when it is told to end, and does not say that it was one. So this
+//! looks at what passes between the socket, hyper and the service. A connection is between two
+//! requests if nothing was read since the last write, a read found nothing, and hyper, told to end,
+//! neither reads nor writes before it closes: whatever else it had in hand, it would.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use hyper::header::UPGRADE;
+use hyper::service::Service;
+use hyper::{Method, Request, Version};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::connection::Connection;
+
+/// What is to come next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Turn {
+    /// The client's, which has sent nothing of a request yet.
+    Client,
+    /// The client's, which has sent a part of a request's head.
+    Beginning,
+    /// The service's, or the client's which still sends what belongs to the request.
+    Service,
+    /// Nobody knows: something was written, and perhaps it was all.
+    Answered,
+    /// hyper's, which was told to end while it was the client's turn.
+    Ending,
+    /// Another protocol is spoken.
+    Unknown,
+}
+
+const TURNS: [Turn; 6] = [
+    Turn::Client,
+    Turn::Beginning,
+    Turn::Service,
+    Turn::Answered,
+    Turn::Ending,
+    Turn::Unknown,
+];
+
+/// Whose turn it is on one connection.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// The number of a [`Turn`]: at first the client's.
+    turn: AtomicU8,
+    /// The connection, once hyper has let go of it between two requests.
+    back: Mutex<Option<Connection>>,
+}
+
+impl Turns {
+    fn turn(&self) -> Turn {
+        TURNS[usize::from(self.turn.load(Relaxed))]
+    }
+
+    fn is_now(&self, turn: Turn) {
+        self.turn.store(turn as u8, Relaxed);
+    }
+
+    fn found_nothing(&self) {
+        match self.turn() {
+            Turn::Answered => self.is_now(Turn::Client),
+            Turn::Ending => self.is_now(Turn::Service),
+            _ => {}
+        }
+    }
+
+    fn has_read(&self, bytes: usize) {
+        match self.turn() {
+            Turn::Client if bytes > 0 => self.is_now(Turn::Beginning),
+            Turn::Client | Turn::Answered | Turn::Ending => self.is_now(Turn::Service),
+            Turn::Beginning | Turn::Service | Turn::Unknown => {}
+        }
+    }
+
+    fn writes(&self) {
+        match self.turn() {
+            // No request, and an answer: so begins HTTP/2, or it was no HTTP at all.
+            Turn::Beginning | Turn::Unknown => self.is_now(Turn::Unknown),
+            _ => self.is_now(Turn::Answered),
+        }
+    }
+
+    fn asks<B>(&self, request: &Request<B>) {
+        let is_followed_by_another = request.version() == Version::HTTP_11
+            && request.method() != Method::CONNECT
+            && !request.headers().contains_key(UPGRADE);
+        self.is_now(if is_followed_by_another {
+            Turn::Service
+        } else {
+            Turn::Unknown
+        });
+    }
+
+    /// Whether a part of a request has come that hyper would drop if it were told to end.
+    pub(super) fn is_beginning(&self) -> bool {
+        self.turn() == Turn::Beginning
+    }
+
+    /// Notes that hyper is told to end.
+    pub(super) fn ends(&self) {
+        if self.turn() == Turn::Client {
+            self.is_now(Turn::Ending);
+        }
+    }
+
+    /// Returns the connection that hyper has let go of between two requests.
+    pub(super) fn take_back(&self) -> Option<Connection> {
+        self.back
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+/// A connection that hyper has, and that comes back if it ends between two requests.
+#[derive(Debug)]
+pub(super) struct Lent {
+    /// Here until this is dropped.
+    connection: Option<Connection>,
+    turns: Arc<Turns>,
+}
+
+impl Lent {
+    pub(super) fn new(connection: Connection, turns: Arc<Turns>) -> Self {
+        Self {
+            connection: Some(connection),
+            turns,
+        }
+    }
+
+    fn connection(&mut self) -> Pin<&mut Connection> {
+        let connection = self.connection.as_mut();
+        Pin::new(connection.expect("it is here until this is dropped"))
+    }
+}
+
+impl AsyncRead for Lent {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = self.connection().poll_read(task, buffer);
+        match read {
+            Poll::Pending => self.turns.found_nothing(),
+            Poll::Ready(_) => self.turns.has_read(buffer.filled().len() - before),
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Lent {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.turns.writes();
+        self.connection().poll_write(task, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection().poll_flush(task)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.turns.turn() == Turn::Ending {
+            return Poll::Ready(Ok(()));
+        }
+        self.connection().poll_shutdown(task)
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if self.turns.turn() == Turn::Ending {
+            let back = &self.turns.back;
+            *back.lock().unwrap_or_else(PoisonError::into_inner) = self.connection.take();
+        }
+    }
+}
+
+/// A service whose requests are noted.
+#[derive(Debug)]
+pub(super) struct Noted<S> {
+    service: S,
+    turns: Arc<Turns>,
+}
+
+impl<S> Noted<S> {
+    pub(super) fn new(service: S, turns: Arc<Turns>) -> Self {
+        Self { service, turns }
+    }
+}
+
+impl<B, S: Service<Request<B>>> Service<Request<B>> for Noted<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, request: Request<B>) -> S::Future {
+        self.turns.asks(&request);
+        self.service.call(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::http::request::Builder;
+
+    use super::*;
+
+    /// Whether a connection comes back on which this was asked and answered, and that is idle then.
+    fn comes_back(request: Builder) -> bool {
+        let turns = Turns::default();
+        turns.has_read(40);
+        turns.asks(&request.body(()).unwrap());
+        turns.writes();
+        turns.found_nothing();
+
+        turns.ends();
+        turns.turn() == Turn::Ending
+    }
+
+    #[test]
+    fn what_is_no_more_http_1_after_a_request_does_not_come_back() {
+        assert!(comes_back(Request::get("/")));
+        assert!(!comes_back(Request::get("/").version(Version::HTTP_10)));
+        assert!(!comes_back(Request::get("/").version(Version::HTTP_2)));
+        assert!(!comes_back(Request::get("/").header(UPGRADE, "websocket")));
+        assert!(!comes_back(Request::connect("example:443")));
+    }
+
+    #[test]
+    fn what_hyper_reads_or_writes_when_it_is_told_to_end_was_not_idle() {
+        for goes_on in [Turns::found_nothing, Turns::writes, |turns: &Turns| {
+            turns.has_read(0);
+        }] {
+            let turns = Turns::default();
+            turns.ends();
+            assert_eq!(turns.turn(), Turn::Ending);
+
+            goes_on(&turns);
+
+            assert_ne!(turns.turn(), Turn::Ending);
+        }
+    }
+
+    #[test]
+    fn every_turn_is_found_by_its_number() {
+        for (number, turn) in TURNS.into_iter().enumerate() {
+            assert_eq!(turn as usize, number);
+        }
+    }
+}
