@@ -20,6 +20,9 @@ pub(super) const SEND_RETRY: Duration = Duration::from_millis(5);
 /// How often the memory and the connections of workers are looked at, where that is asked for.
 const CHECK_UP: Duration = Duration::from_secs(1);
 
+/// What a worker has said, with the descriptor of what it has parked.
+type Said = (FromWorker, Option<OwnedFd>);
+
 /// The workers that there are.
 #[derive(Debug)]
 pub(super) struct Crew {
@@ -114,7 +117,7 @@ impl Crew {
         &mut self,
         seat: Seat,
         context: &mut Context<'_>,
-    ) -> Poll<io::Result<Option<(FromWorker, Option<OwnedFd>)>>> {
+    ) -> Poll<io::Result<Option<Said>>> {
         let Some(member) = self.members[seat.0].as_ref() else {
             return Poll::Pending;
         };
@@ -129,7 +132,7 @@ impl Crew {
     }
 
     /// Reads what a worker that is gone has said last; `None` if that was all.
-    pub(super) fn read_last(&mut self, seat: Seat) -> Option<(FromWorker, Option<OwnedFd>)> {
+    pub(super) fn read_last(&mut self, seat: Seat) -> Option<Said> {
         let member = self.members[seat.0].as_ref()?;
         member.read(&mut self.inbox).ok().flatten()
     }
