@@ -21,6 +21,7 @@ mod scheduling;
 mod sealed;
 mod shared;
 mod signal;
+mod socket_number;
 
 pub use consumed::bytes_consumed;
 pub use copied::{copy_in, copy_out, expect_write};
@@ -38,3 +39,4 @@ pub use scheduling::schedule_as_batch;
 pub use sealed::SealedMemory;
 pub use shared::{Layout, MapError, SharedMemory};
 pub use signal::{SetParentError, follow_parent, note_signal, reset_signals, take_noted};
+pub use socket_number::SocketNumber;
