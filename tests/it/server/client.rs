@@ -7,7 +7,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self as unix, UnixStream};
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
 use crate::support::Deadline;
 
@@ -62,7 +62,9 @@ impl Client {
 
     pub(super) fn try_connect_from(source: [u8; 4], address: &str) -> io::Result<Self> {
         let address: SocketAddr = address.parse().expect("it is a TCP address");
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        // A program that another test starts at this moment must not have it.
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
         bind(&socket, &SocketAddr::from((source, 0))).expect("127.0.0.0/8 is this machine");
         connect(&socket, &address)?;
         Self::over(TcpStream::from(socket))
