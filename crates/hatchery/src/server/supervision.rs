@@ -58,7 +58,8 @@ impl ServerBuilder {
     /// connections of that worker: until the loop turns again the worker gets nothing more. Time
     /// counts only while the front end itself runs on time, so a machine that sleeps, or a server
     /// that is stopped as a whole, loses nobody. Workers of [`serve_blocking`](Self::serve_blocking)
-    /// have no loop.
+    /// have no loop. Where workers accept for themselves, the kernel goes on giving connections to one
+    /// that stands still: they wait until it turns, or for its successor.
     ///
     /// # Default
     ///
