@@ -130,6 +130,9 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// A key, and what sets it to what cannot be.
+    type Wrong = (&'static str, fn(&mut ServerBuilder));
+
     #[test]
     fn what_is_set_is_what_is_configured() {
         let mut server = Server::builder();
@@ -148,7 +151,7 @@ mod tests {
 
     #[test]
     fn times_that_cannot_be_are_refused_by_their_keys() {
-        let wrong: [(&str, fn(&mut ServerBuilder)); 3] = [
+        let wrong: [Wrong; 3] = [
             ("workers.restart_window", |it| {
                 it.restart_limit(1, Duration::ZERO, SECOND);
             }),
