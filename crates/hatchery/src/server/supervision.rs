@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::builder::ServerBuilder;
+use crate::config::{ByteSize, MemoryMeasure};
 
 /// # Supervision
 impl ServerBuilder {
@@ -86,6 +87,17 @@ impl ServerBuilder {
         self
     }
 
+    /// Replaces a worker that has come to take more than `limit`, as it is measured; zero is never.
+    ///
+    /// # Default
+    ///
+    /// Never.
+    pub fn max_memory(&mut self, limit: ByteSize, measure: MemoryMeasure) -> &mut Self {
+        let workers = &mut self.config.workers;
+        (workers.max_memory, workers.memory_measure) = (limit, measure);
+        self
+    }
+
     /// Starts no more workers for `pause` once `deaths` of them have died within `window`; zero
     /// deaths is never.
     ///
@@ -139,6 +151,7 @@ mod tests {
 
         server.restart_limit(7, SECOND, 2 * SECOND);
         server.poison(0, 3 * SECOND);
+        server.max_memory(ByteSize::new(1 << 30), MemoryMeasure::Proportional);
 
         let (workers, poison) = (&server.config.workers, &server.config.server);
         assert_eq!(workers.restart_intensity, 7);
@@ -146,6 +159,8 @@ mod tests {
             (workers.restart_window, workers.restart_pause),
             (SECOND, 2 * SECOND)
         );
+        assert_eq!(workers.max_memory, ByteSize::new(1 << 30));
+        assert_eq!(workers.memory_measure, MemoryMeasure::Proportional);
         assert_eq!((poison.poison_after, poison.poison_time), (0, 3 * SECOND));
     }
 
