@@ -1,13 +1,17 @@
 //! A worker process as the front end's runtime waits for it.
 
-use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
+use std::sync::Arc;
 
 use hatchery_process::{Child, StartError, Starting, Usage, WaitError};
+use rustix::io::fcntl_dupfd_cloexec;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::crew::WorkerKey;
 use crate::watch::{LOOK, readable};
+
+/// How often to look for a place in the descriptor table before a process is given up: a second.
+const LOOKS_MAX: u32 = 100;
 
 /// What became of a worker process.
 #[derive(Debug)]
@@ -15,8 +19,7 @@ pub(crate) enum ChildEvent {
     /// It runs.
     Started {
         worker: WorkerKey,
-        pid: u32,
-        pidfd: OwnedFd,
+        child: Arc<Child>,
     },
     /// It was not started.
     NotStarted {
@@ -46,20 +49,11 @@ pub(crate) async fn follow(
             return;
         }
     };
-    match child.pidfd().try_clone_to_owned() {
-        Ok(pidfd) => {
-            let pid = child.pid().as_raw_nonzero().get().unsigned_abs();
-            let _cancelled = events.send(ChildEvent::Started { worker, pid, pidfd });
-        }
-        // Nobody could kill it later: better none.
-        Err(no_descriptor) => {
-            let _ended = child.kill();
-            let _status = exited(&child).await;
-            let error = StartError::Os(no_descriptor);
-            let _cancelled = events.send(ChildEvent::NotStarted { worker, error });
-            return;
-        }
-    }
+    let child = Arc::new(child);
+    let _cancelled = events.send(ChildEvent::Started {
+        worker,
+        child: Arc::clone(&child),
+    });
     let status = exited(&child).await;
     let usage = child.usage();
     let _cancelled = events.send(ChildEvent::Exited {
@@ -69,13 +63,25 @@ pub(crate) async fn follow(
     });
 }
 
+/// Waits until a process runs, or is known not to.
 pub(crate) async fn started(mut starting: Starting) -> Result<Child, StartError> {
+    let mut looks = 0;
     loop {
+        readable(starting.wait_source()).await;
+        // With a full table the descriptor of the process would be lost, and the process with it.
+        while looks < LOOKS_MAX && is_table_full(&starting) {
+            looks += 1;
+            tokio::time::sleep(LOOK).await;
+        }
         if let Some(child) = starting.try_finish()? {
             return Ok(child);
         }
-        readable(starting.wait_source()).await;
     }
+}
+
+fn is_table_full(starting: &Starting) -> bool {
+    let any = starting.wait_source();
+    any.is_some_and(|any| fcntl_dupfd_cloexec(any, 0).is_err())
 }
 
 async fn exited(child: &Child) -> Result<ExitStatus, WaitError> {

@@ -2,15 +2,15 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hatchery_os::RecvError;
 use hatchery_process::{
-    DESCRIPTORS_MAX, Farewell as Parting, FromWorker, Handover, LedgerReader, Peer, ToWorker,
-    decode, encode,
+    Child, DESCRIPTORS_MAX, Farewell as Parting, FromWorker, Handover, LedgerReader, Peer,
+    ToWorker, decode, encode,
 };
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::process::{Signal, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 
 use super::overdue::Overdue;
@@ -97,7 +97,7 @@ pub(crate) enum Process {
     /// It was asked for, and must be killed as soon as it is there.
     Doomed,
     /// It runs.
-    Running { pid: u32, pidfd: OwnedFd },
+    Running(Arc<Child>),
 }
 
 /// Whether a worker has been told that nothing more comes.
@@ -172,8 +172,8 @@ impl CrewMember {
 
     /// The process id, once there is one.
     pub(crate) fn pid(&self) -> Option<u32> {
-        match self.process {
-            Process::Running { pid, .. } => Some(pid),
+        match &self.process {
+            Process::Running(child) => Some(child.pid().as_raw_nonzero().get().unsigned_abs()),
             Process::Asked | Process::Doomed => None,
         }
     }
@@ -182,9 +182,9 @@ impl CrewMember {
     pub(crate) fn kill(&mut self) {
         self.is_killed = true;
         match &self.process {
-            Process::Running { pidfd, .. } => {
+            Process::Running(child) => {
                 // One that has ended already needs no killing.
-                let _ended = pidfd_send_signal(pidfd, Signal::KILL);
+                let _ended = child.kill();
             }
             Process::Asked | Process::Doomed => self.process = Process::Doomed,
         }

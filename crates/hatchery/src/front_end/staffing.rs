@@ -157,24 +157,25 @@ impl FrontEnd {
     /// Takes in what became of a worker's process.
     pub(super) fn child_event(&mut self, event: ChildEvent, now: Duration) {
         match event {
-            ChildEvent::Started { worker, pid, pidfd } => {
+            ChildEvent::Started { worker, child } => {
                 let Some(member) = self.crew_of(worker) else {
                     return;
                 };
                 let is_doomed = matches!(member.process, Process::Doomed);
-                member.process = Process::Running { pid, pidfd };
+                member.process = Process::Running(child);
                 if is_doomed {
                     member.kill();
                 }
+                let (pid, is_ready) = (member.pid(), member.room.is_some());
                 self.tell(ServerEvent::WorkerStarted {
                     worker: number(worker.seat),
                     generation: worker.generation,
-                    pid,
+                    pid: pid.unwrap_or_default(),
                 });
-                self.tell_of_readiness(worker.seat);
                 // It may have said that it is ready before this was heard.
-                self.check_newcomer(worker.seat, now);
-                self.weigh(worker.seat);
+                if is_ready {
+                    self.takes_up_work(worker.seat, now);
+                }
                 self.announce_if_complete();
             }
             ChildEvent::NotStarted { worker, error } => {
@@ -331,18 +332,34 @@ impl FrontEnd {
         }
     }
 
-    /// Notes that a worker can be used.
+    /// Notes that a worker has said that it is ready.
+    ///
+    /// It can be used once its process is known as well: should that turn out not to be so, for want
+    /// of a descriptor, it is given up, and nothing may go with it.
     pub(super) fn became_ready(&mut self, seat: Seat, room: u32, now: Duration) {
-        self.staff.ready(seat);
         self.last_starts.ready();
-        let serving = self.staff.epoch();
         let Some(member) = self.member(seat) else {
             return;
         };
         member.ready_by = None;
         member.room = Some(room);
-        let is_serving = member.epoch == serving;
-        self.tell_of_readiness(seat);
+        if member.pid().is_some() {
+            self.takes_up_work(seat, now);
+        }
+    }
+
+    /// Lets a worker be used that is ready, and whose process is known.
+    fn takes_up_work(&mut self, seat: Seat, now: Duration) {
+        self.staff.ready(seat);
+        let serving = self.staff.epoch();
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        let (room, is_serving) = (member.room.unwrap_or_default(), member.epoch == serving);
+        self.tell_of(seat, |worker, generation| ServerEvent::WorkerReady {
+            worker,
+            generation,
+        });
         if !is_serving {
             // It gets nothing until all those that it belongs to are ready.
             self.check_newcomer(seat, now);
@@ -354,19 +371,6 @@ impl FrontEnd {
         // if it is not, it drains later in this turn.
         if self.phase == Phase::Serving {
             self.announce_if_complete();
-        }
-    }
-
-    /// Tells that a worker can be used, once it was told that it has a process.
-    fn tell_of_readiness(&mut self, seat: Seat) {
-        let is_known = self
-            .member(seat)
-            .is_some_and(|member| member.room.is_some() && member.pid().is_some());
-        if is_known {
-            self.tell_of(seat, |worker, generation| ServerEvent::WorkerReady {
-                worker,
-                generation,
-            });
         }
     }
 
