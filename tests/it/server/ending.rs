@@ -153,6 +153,25 @@ fn a_handler_that_blocks_and_is_broken_off_can_still_answer_a_client_that_goes_o
 }
 
 #[test]
+fn a_worker_that_is_replaced_while_its_handler_waits_for_a_client_ends_without_being_killed() {
+    let settings = "workers.count=1 workers.drain_timeout=300ms";
+    let mut server = Server::new("blocking", settings);
+    let mut client = server.client();
+    assert_eq!(client.ask("hello"), "HELLO");
+
+    server.process().signal(Signal::HUP);
+
+    assert_eq!(client.hear(), Heard::End);
+    drop(client);
+    assert!(server.worker(0).ends_by(Deadline::usual()));
+    server.settle(1);
+    let errors = server.errors();
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(errors.contains("gets no more of its client"), "{errors}");
+    server.end();
+}
+
+#[test]
 fn what_a_handler_has_parked_is_not_broken_off_with_it() {
     for body in ["async", "blocking"] {
         let mut setup: Setup = fixture!("parking");
