@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::fstat;
-use rustix::io::fcntl_dupfd_cloexec;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
 /// The number by which the kernel knows a socket, which no other has while it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +38,15 @@ impl SocketNumber {
     ///
     /// # Errors
     ///
-    /// Returns an error if `/proc/self/fd` cannot be read.
+    /// Returns an error if `/proc/self/fd` cannot be read, or if there is no room for another
+    /// descriptor.
     pub fn find(self) -> io::Result<Option<OwnedFd>> {
         for entry in read_dir("/proc/self/fd")? {
             let name = entry?.file_name();
-            let number = name.to_str().and_then(|name| name.parse().ok());
-            let copy = number.and_then(copy_of);
+            let Some(number) = name.to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let copy = copy_of(number)?;
             if let Some(copy) = copy.filter(|copy| Self::of(copy).is_ok_and(|it| it == self)) {
                 return Ok(Some(copy));
             }
@@ -53,14 +56,18 @@ impl SocketNumber {
 }
 
 /// Duplicates the descriptor that has this number now, if there is one.
-fn copy_of(number: RawFd) -> Option<OwnedFd> {
+fn copy_of(number: RawFd) -> io::Result<Option<OwnedFd>> {
     if number < 0 {
-        return None;
+        return Ok(None);
     }
     // SAFETY: the number is not negative, and the borrow ends with this function, which only has
     // the kernel duplicate it: if it is not open, the call says so.
     let original = unsafe { BorrowedFd::borrow_raw(number) };
-    fcntl_dupfd_cloexec(original, 3).ok()
+    match fcntl_dupfd_cloexec(original, 3) {
+        Ok(copy) => Ok(Some(copy)),
+        Err(Errno::BADF) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(test)]

@@ -158,12 +158,13 @@ fn a_worker_that_is_replaced_while_its_handler_waits_for_a_client_ends_without_b
     let mut server = Server::new("blocking", settings);
     let mut client = server.client();
     assert_eq!(client.ask("hello"), "HELLO");
+    let worker = server.worker(0);
 
     server.process().signal(Signal::HUP);
 
     assert_eq!(client.hear(), Heard::End);
     drop(client);
-    assert!(server.worker(0).ends_by(Deadline::usual()));
+    assert!(worker.ends_by(Deadline::usual()));
     server.settle(1);
     let errors = server.errors();
     assert_eq!(errors.lines().count(), 1, "{errors}");
@@ -182,10 +183,11 @@ fn what_a_handler_has_parked_is_not_broken_off_with_it() {
         let server = Server::start(&setup);
         let mut client = server.client();
         client.ask("spin after");
+        let spinning = server.worker(0);
 
         server.process().signal(Signal::HUP);
 
-        assert!(server.worker(0).ends_by(Deadline::usual()), "{body}");
+        assert!(spinning.ends_by(Deadline::usual()), "{body}");
         let answer = client.ask("go on");
         assert!(
             answer.starts_with("2 ") && answer.ends_with(" GO ON"),
