@@ -1,6 +1,6 @@
 //! How a server ends.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -147,6 +147,28 @@ fn a_handler_that_blocks_and_is_broken_off_can_still_answer_a_client_that_goes_o
     client.say("late");
 
     assert_eq!(client.line(), "the last answer");
+    assert_eq!(client.hear(), Heard::End);
+    drop(client);
+    assert_eq!(server.wait().code(), Some(0), "{}", server.errors());
+}
+
+#[test]
+fn what_a_blocking_worker_takes_when_it_is_to_break_off_is_answered_as_far_as_it_has_come() {
+    let settings = "workers.count=1 workers.drain_timeout=300ms";
+    let mut server = Server::new("blocking", settings);
+    server.worker(0).signal(Signal::STOP);
+    let mut client = server.client();
+    client.say("here");
+    server.process().signal(Signal::TERM);
+    wait_until_closed(&server);
+    let begin = Instant::now();
+    eventually(Deadline::usual(), "it is told to break off", || {
+        begin.elapsed() > Duration::from_millis(600)
+    });
+
+    server.worker(0).signal(Signal::CONT);
+
+    assert_eq!(client.line(), "HERE");
     assert_eq!(client.hear(), Heard::End);
     drop(client);
     assert_eq!(server.wait().code(), Some(0), "{}", server.errors());
