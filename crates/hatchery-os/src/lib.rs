@@ -21,6 +21,7 @@ mod scheduling;
 mod sealed;
 mod shared;
 mod signal;
+mod socket_number;
 
 pub use consumed::bytes_consumed;
 pub use copied::{copy_in, copy_out, expect_write};
@@ -40,3 +41,4 @@ pub use shared::{Layout, MapError, SharedMemory};
 pub use signal::{
     SetParentError, follow_parent, note_signal, reset_signals, take_noted, unblock_signals,
 };
+pub use socket_number::SocketNumber;

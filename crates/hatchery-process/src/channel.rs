@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,19 @@ pub enum FromWorker {
     Doorbell,
     /// The descriptors of these slots were lost on the way, for want of room.
     Nack(Vec<u32>),
+    /// A handler is past its soft deadline.
+    SoftDeadline {
+        /// The number of its connection.
+        connection: u64,
+        /// Which of the server's addresses that came in by, counted from 0.
+        listener: u16,
+        /// Who is at the other end.
+        peer: Peer,
+        /// How long the handler has had it.
+        age: Duration,
+        /// Where the worker is, in words.
+        place: String,
+    },
     /// The connection of this slot, whose descriptor comes with the message, has nothing to say
     /// for now; the slot is free.
     Park {

@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hatchery_os::RecvError;
+use hatchery_os::{RecvError, SocketNumber};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{Shutdown, shutdown};
 
 use crate::channel::{CHANNEL_BYTES_MAX, FromWorker, Handover, ToWorker, decode, encode};
 use crate::child::wait_readable;
@@ -23,8 +24,17 @@ pub struct WorkerLink {
     ledger: LedgerWriter,
     /// What messages are received into.
     buffer: Mutex<Vec<u8>>,
-    /// The connection that a blocking handler has, by its number, until it has parked it.
-    in_hand: Mutex<Option<(u64, Claim)>>,
+    /// The connection that a blocking handler has, until it has parked it.
+    in_hand: Mutex<Option<InHand>>,
+}
+
+/// A connection in the hands of a blocking handler, which owns its socket.
+#[derive(Debug)]
+struct InHand {
+    id: u64,
+    claim: Claim,
+    socket: io::Result<SocketNumber>,
+    is_broken_off: bool,
 }
 
 /// What came out of the channel.
@@ -143,10 +153,10 @@ impl WorkerLink {
         state: &mut Vec<u8>,
     ) -> Result<(), ParkRefusal> {
         let mut in_hand = self.in_hand.lock().unwrap_or_else(PoisonError::into_inner);
-        let claim = in_hand.as_mut().filter(|(held, _)| *held == id);
-        let (_, claim) = claim.ok_or(ParkRefusal::NotInHand)?;
+        let held = in_hand.as_mut().filter(|held| held.id == id);
+        let held = held.ok_or(ParkRefusal::NotInHand)?;
         loop {
-            match claim.try_park(socket, state) {
+            match held.claim.try_park(socket, state) {
                 Err(ParkRefusal::Full) => self.wait_for_room().map_err(ParkRefusal::Os)?,
                 // The kernel does not tell when there are fewer.
                 Err(ParkRefusal::TooManyOnTheirWay) => std::thread::sleep(SEND_RETRY),
@@ -157,6 +167,31 @@ impl WorkerLink {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Ends the input of the connection that a blocking handler has in hand, if it has one.
+    ///
+    /// A handler that waits for its client reads the end then, as if the client had hung up, and
+    /// can still answer. Returns the connection's number and another descriptor of it, the first
+    /// time.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the connection's socket cannot be found, unless the handler has closed it.
+    pub fn break_off_in_hand(&self) -> io::Result<Option<(u64, OwnedFd)>> {
+        // Nobody parks it meanwhile: what has been parked is not this worker's any more.
+        let mut in_hand = self.in_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(held) = in_hand.as_mut().filter(|held| !held.is_broken_off) else {
+            return Ok(None);
+        };
+        held.is_broken_off = true;
+        let number = held.socket.as_ref();
+        let number = number.map_err(|error| io::Error::from(error.kind()))?;
+        let Some(socket) = number.find()? else {
+            return Ok(None);
+        };
+        let _already_ended = shutdown(&socket, Shutdown::Read);
+        Ok(Some((held.id, socket)))
     }
 
     /// Notes that this worker's loop turns, as the front end has asked.
@@ -189,9 +224,9 @@ impl WorkerLink {
     }
 
     /// Puts another connection into the handler's hands; what it had is finished, if not parked.
-    fn keep_in_hand(&self, claim: Option<(u64, Claim)>) {
+    fn keep_in_hand(&self, next: Option<InHand>) {
         let mut in_hand = self.in_hand.lock().unwrap_or_else(PoisonError::into_inner);
-        let finished = std::mem::replace(&mut *in_hand, claim);
+        let finished = std::mem::replace(&mut *in_hand, next);
         drop(in_hand);
         drop(finished);
     }
@@ -307,7 +342,12 @@ pub fn serve_blocking(
                 for (handover, socket) in connections {
                     let mut claim = Claim::new(link, handover.slot);
                     claim.note_use();
-                    link.keep_in_hand(Some((handover.id, claim)));
+                    link.keep_in_hand(Some(InHand {
+                        id: handover.id,
+                        claim,
+                        socket: SocketNumber::of(&socket),
+                        is_broken_off: false,
+                    }));
                     handler(handover, socket);
                     link.keep_in_hand(None);
                 }

@@ -54,8 +54,9 @@ mod worker;
 
 pub use config::{
     AdminConfig, BindAddress, BindAddressProblem, ByteSize, Config, ConfigError, ConfigKey,
-    ConfigLoader, ControlConfig, Dispatch, LogConfig, LogFormat, Origin, Overload, Scheduling,
-    ServerConfig, Setting, ValueError, ValueKind, ValueProblem, WorkerCount, WorkersConfig,
+    ConfigLoader, ControlConfig, Dispatch, LogConfig, LogFormat, MemoryMeasure, Origin, Overload,
+    Scheduling, ServerConfig, Setting, ValueError, ValueKind, ValueProblem, WorkerCount,
+    WorkersConfig,
 };
 pub use control::{
     Accepted, BreakerState, Control, ControlError, Events, Phase, Retirement, ServerEvent,

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::control::{Controlled, Voice};
+use super::control::Controlled;
 use crate::support::Process;
 
 /// Three deaths are too many.
@@ -11,12 +11,6 @@ const SETTINGS: &str = "workers.restart_intensity=3 workers.restart_window=10m";
 
 fn breaker_of(controlled: &Controlled) -> Value {
     controlled.ask(r#"{"v":1,"do":"status"}"#)["breaker"].clone()
-}
-
-fn events_of(controlled: &Controlled) -> Voice {
-    let mut voice = controlled.voice();
-    voice.ask(r#"{"v":1,"do":"events"}"#);
-    voice
 }
 
 /// Kills a worker three times.
@@ -32,7 +26,7 @@ fn kill_three(controlled: &Controlled, count: usize) {
 fn too_many_deaths_leave_the_others_at_work_until_one_has_lasted() {
     let settings = format!("{SETTINGS} workers.restart_pause=1s workers.count=3");
     let controlled = Controlled::new("talk", &settings);
-    let mut events = events_of(&controlled);
+    let mut events = controlled.events();
 
     kill_three(&controlled, 3);
 
@@ -73,7 +67,7 @@ fn where_no_worker_is_left_one_is_tried_soon() {
 fn a_worker_killed_through_the_control_is_no_accident() {
     let settings = format!("{SETTINGS} workers.restart_pause=10m workers.count=1");
     let controlled = Controlled::new("talk", &settings);
-    let mut events = events_of(&controlled);
+    let mut events = controlled.events();
 
     for _ in 0..5 {
         controlled.ask(r#"{"v":1,"do":"kill","worker":0}"#);
@@ -87,7 +81,7 @@ fn a_worker_killed_through_the_control_is_no_accident() {
 fn a_reload_closes_the_breaker() {
     let settings = format!("{SETTINGS} workers.restart_pause=10m workers.count=2");
     let controlled = Controlled::new("talk", &settings);
-    let mut events = events_of(&controlled);
+    let mut events = controlled.events();
     kill_three(&controlled, 2);
     events.event("breaker-opened");
 

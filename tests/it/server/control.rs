@@ -45,6 +45,14 @@ impl Controlled {
         Voice::at(&self.folder.path().join("ctl"))
     }
 
+    /// Listens to what happens from now on.
+    #[track_caller]
+    pub(super) fn events(&self) -> Voice {
+        let mut voice = self.voice();
+        voice.ask(r#"{"v":1,"do":"events"}"#);
+        voice
+    }
+
     /// Asks one thing, which has to be done.
     #[track_caller]
     pub(super) fn ask(&self, request: &str) -> Value {

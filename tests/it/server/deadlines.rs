@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::json;
 
 use super::client::Heard;
+use super::control::Controlled;
 use super::{Server, configure, server};
 use crate::support::{Deadline, Process, eventually};
 
@@ -68,26 +70,34 @@ fn a_handler_that_is_done_in_time_is_left_alone() {
 
 #[test]
 fn a_handler_that_extends_its_deadlines_passes_neither() {
-    let mut server = start(
-        "talk soft",
-        "workers.soft_deadline=300ms workers.hard_deadline=500ms",
-    );
-    let mut client = server.client();
-    let worker = client.worker();
-    let begin = Instant::now();
+    for (body, dispatch) in [
+        ("talk soft", "round-robin"),
+        ("talk soft", "direct"),
+        ("blocking soft", "round-robin"),
+    ] {
+        let mut server = start(
+            body,
+            &format!(
+                "workers.soft_deadline=300ms workers.hard_deadline=500ms server.dispatch={dispatch}"
+            ),
+        );
+        let mut client = server.client();
+        let worker = client.worker();
+        let begin = Instant::now();
 
-    while begin.elapsed() < Duration::from_millis(1500) {
-        assert_eq!(client.ask("extend 1000"), "extended");
+        while begin.elapsed() < Duration::from_millis(1500) {
+            assert_eq!(client.ask("extend 1000"), "extended");
+        }
+
+        assert_eq!(client.worker(), worker);
+        assert_eq!(server.errors(), "");
+        assert!(
+            Process::find(worker).unwrap().ends_by(Deadline::usual()),
+            "it is not for ever"
+        );
+        assert!(begin.elapsed() >= Duration::from_millis(1500 + 1000 + 200));
+        assert!(server.line_of("soft").starts_with("1 "));
     }
-
-    assert_eq!(client.worker(), worker);
-    assert_eq!(server.errors(), "");
-    assert!(
-        Process::find(worker).unwrap().ends_by(Deadline::usual()),
-        "it is not for ever"
-    );
-    assert!(begin.elapsed() >= Duration::from_millis(1500 + 1000 + 200));
-    assert!(server.line_of("soft").starts_with("1 "));
 }
 
 #[test]
@@ -123,6 +133,50 @@ fn a_soft_deadline_is_told_once_with_where_the_handler_is() {
             "{errors}"
         );
         assert!(Process::find(about.worker).unwrap().is_alive());
+    }
+}
+
+#[test]
+fn deadlines_that_pass_are_events() {
+    for (body, dispatch) in [
+        ("talk", "round-robin"),
+        ("talk", "direct"),
+        ("blocking", "round-robin"),
+    ] {
+        let settings = format!(
+            "server.dispatch={dispatch} workers.soft_deadline=300ms workers.hard_deadline=600ms"
+        );
+        let controlled = Controlled::new(body, &settings);
+        let mut events = controlled.events();
+        let mut client = controlled.server.client();
+        let about = client.about();
+
+        client.ask("spin");
+
+        let soft = events.event("soft-deadline");
+        assert_eq!(soft["connection"], about.id, "{soft}");
+        assert_eq!(
+            (&soft["listener"], &soft["peer"]),
+            (&json!(0), &json!(about.peer))
+        );
+        assert!(
+            soft["age_ms"].as_u64().is_some_and(|it| it >= 300),
+            "{soft}"
+        );
+        assert!(
+            soft["place"]
+                .as_str()
+                .is_some_and(|it| it.starts_with("runs")),
+            "{soft}"
+        );
+        let hard = events.event("hard-deadline");
+        assert_eq!(hard["connection"], about.id, "{hard}");
+        assert_eq!(hard["worker"], soft["worker"]);
+        let exited = events.event("worker-exited");
+        assert_eq!(
+            (&exited["worker"], &exited["pid"]),
+            (&hard["worker"], &json!(about.worker))
+        );
     }
 }
 

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use super::Server;
 use super::client::{Client, Heard};
-use crate::support::{Deadline, eventually};
+use crate::support::{Deadline, Process, eventually};
 
 #[test]
 fn workers_that_accept_for_themselves_serve_every_kind_of_address() {
@@ -127,5 +127,85 @@ fn a_worker_that_has_served_enough_is_replaced() {
     });
 
     server.settle(1);
+    server.end();
+}
+
+/// Lists the first workers that live, but one.
+fn others(server: &Server, victim: i32) -> Vec<Process> {
+    let others = server.workers.iter().filter(|&&pid| pid != victim);
+    others.filter_map(|&pid| Process::find(pid)).collect()
+}
+
+#[test]
+fn a_handler_past_its_hard_deadline_costs_its_own_worker_and_no_other() {
+    for command in ["stay", "spin"] {
+        let settings = "server.dispatch=direct workers.hard_deadline=600ms";
+        let mut server = Server::new("talk", settings);
+        let mut held = server.client();
+        let about = held.about();
+        held.ask(command);
+
+        let victim = Process::find(about.worker).unwrap();
+        assert!(victim.ends_by(Deadline::usual()), "{command}");
+
+        assert_eq!(held.hear(), Heard::End);
+        assert!(others(&server, about.worker).iter().all(Process::is_alive));
+        server.settle(2);
+        assert_eq!(server.client().ask("on"), "ON");
+        let errors = server.errors();
+        let said = format!("pid={} connection={}", about.worker, about.id);
+        let lines = errors.lines();
+        let told: Vec<_> = lines
+            .filter(|line| line.contains("past its hard deadline, and its worker"))
+            .collect();
+        assert!(told.len() == 1 && told[0].contains(&said), "{errors}");
+        server.end();
+    }
+}
+
+#[test]
+fn a_soft_deadline_is_told_and_a_handler_that_is_done_in_time_is_left_alone() {
+    let settings = "server.dispatch=direct workers.soft_deadline=300ms workers.hard_deadline=10s";
+    let mut server = Server::new("talk soft", settings);
+    let mut quick = server.client();
+    quick.close();
+    let mut late = server.client();
+    let about = late.about();
+    late.ask("stay");
+
+    let told = server.line_of("soft");
+
+    assert!(told.starts_with(&format!("{} ", about.id)), "{told}");
+    let errors = server.errors();
+    assert_eq!(
+        errors.matches("past its soft deadline").count(),
+        1,
+        "{errors}"
+    );
+    assert!(Process::find(about.worker).unwrap().is_alive());
+}
+
+#[test]
+fn a_worker_whose_loop_stands_still_is_killed_and_what_waits_for_it_is_served_by_others() {
+    let settings = "server.dispatch=direct workers.stall_timeout=500ms";
+    let mut server = Server::new("talk", settings);
+    let mut keeper = server.client();
+    let victim = keeper.worker();
+    keeper.ask("spin");
+
+    // The kernel does not know that the worker stands still: some of these wait in its queue.
+    let mut clients = server.clients(40);
+
+    for client in &mut clients {
+        assert_ne!(client.worker(), victim);
+    }
+    assert_eq!(keeper.hear(), Heard::End);
+    let errors = server.errors();
+    let told = format!("and it is killed; it runs worker=0 pid={victim}");
+    let told = [told.clone(), told.replace("worker=0", "worker=1")];
+    assert!(told.iter().any(|it| errors.contains(it)), "{errors}");
+    assert!(others(&server, victim).iter().all(Process::is_alive));
+    server.settle(2);
+    drop((clients, keeper));
     server.end();
 }

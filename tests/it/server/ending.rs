@@ -1,12 +1,12 @@
 //! How a server ends.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use super::client::{Client, Heard};
-use super::{Server, server};
-use crate::support::{Deadline, Process, eventually};
+use super::{Server, configure, server};
+use crate::support::{Deadline, Process, Setup, eventually, fixture};
 
 /// How long anything may outlive a main process that was killed.
 const PROMISE: Duration = Duration::from_secs(1);
@@ -105,6 +105,120 @@ fn a_handler_that_does_not_end_in_time_is_broken_off_and_its_client_sees_the_end
 }
 
 #[test]
+fn a_handler_that_blocks_and_waits_for_its_client_reads_the_end_and_ends_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let unix = format!("unix:{}", folder.path().join("s").display());
+    for (body, address) in [
+        ("blocking", "127.0.0.1:0"),
+        ("blocking-tcp", "127.0.0.1:0"),
+        ("blocking-unix", unix.as_str()),
+    ] {
+        let settings = format!("server.bind={address} workers.drain_timeout=300ms");
+        let mut server = Server::new(body, &settings);
+        let mut clients = server.clients(2);
+        for client in &mut clients {
+            assert_eq!(client.ask("hello"), "HELLO");
+        }
+
+        server.process().signal(Signal::TERM);
+
+        for client in &mut clients {
+            assert_eq!(client.hear(), Heard::End, "{body}");
+        }
+        drop(clients);
+        assert_eq!(server.wait().code(), Some(0), "{}", server.errors());
+        let errors = server.errors();
+        let told = errors.matches("the handler gets no more of its client");
+        assert_eq!(told.count(), 2, "{errors}");
+    }
+}
+
+#[test]
+fn a_handler_that_blocks_and_is_broken_off_can_still_answer_a_client_that_goes_on_sending() {
+    let mut server = Server::new("blocking", "workers.drain_timeout=300ms");
+    let mut client = server.client();
+    assert_eq!(client.ask("until the end"), "listening");
+
+    server.process().signal(Signal::TERM);
+    eventually(Deadline::usual(), "its input has ended", || {
+        server.errors().contains("gets no more of its client")
+    });
+    // What nobody reads would make closing a reset.
+    client.say("late");
+
+    assert_eq!(client.line(), "the last answer");
+    assert_eq!(client.hear(), Heard::End);
+    drop(client);
+    assert_eq!(server.wait().code(), Some(0), "{}", server.errors());
+}
+
+#[test]
+fn what_a_blocking_worker_takes_when_it_is_to_break_off_is_answered_as_far_as_it_has_come() {
+    let settings = "workers.count=1 workers.drain_timeout=300ms";
+    let mut server = Server::new("blocking", settings);
+    server.worker(0).signal(Signal::STOP);
+    let mut client = server.client();
+    client.say("here");
+    server.process().signal(Signal::TERM);
+    wait_until_closed(&server);
+    let begin = Instant::now();
+    eventually(Deadline::usual(), "it is told to break off", || {
+        begin.elapsed() > Duration::from_millis(600)
+    });
+
+    server.worker(0).signal(Signal::CONT);
+
+    assert_eq!(client.line(), "HERE");
+    assert_eq!(client.hear(), Heard::End);
+    drop(client);
+    assert_eq!(server.wait().code(), Some(0), "{}", server.errors());
+}
+
+#[test]
+fn a_worker_that_is_replaced_while_its_handler_waits_for_a_client_ends_without_being_killed() {
+    let settings = "workers.count=1 workers.drain_timeout=300ms";
+    let mut server = Server::new("blocking", settings);
+    let mut client = server.client();
+    assert_eq!(client.ask("hello"), "HELLO");
+    let worker = server.worker(0);
+
+    server.process().signal(Signal::HUP);
+
+    assert_eq!(client.hear(), Heard::End);
+    drop(client);
+    assert!(worker.ends_by(Deadline::usual()));
+    server.settle(1);
+    let errors = server.errors();
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(errors.contains("gets no more of its client"), "{errors}");
+    server.end();
+}
+
+#[test]
+fn what_a_handler_has_parked_is_not_broken_off_with_it() {
+    for body in ["async", "blocking"] {
+        let mut setup: Setup = fixture!("parking");
+        setup.args(body);
+        configure(&mut setup, "server.bind=127.0.0.1:0 workers.count=1");
+        let timeouts = "workers.drain_timeout=200ms workers.kill_timeout=400ms";
+        configure(&mut setup, timeouts);
+        let server = Server::start(&setup);
+        let mut client = server.client();
+        client.ask("spin after");
+        let spinning = server.worker(0);
+
+        server.process().signal(Signal::HUP);
+
+        assert!(spinning.ends_by(Deadline::usual()), "{body}");
+        let answer = client.ask("go on");
+        assert!(
+            answer.starts_with("2 ") && answer.ends_with(" GO ON"),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
 fn a_handler_learns_that_its_worker_drains() {
     for body in ["talk", "blocking"] {
         let mut server = Server::new(body, "");
@@ -124,23 +238,35 @@ fn a_handler_learns_that_its_worker_drains() {
 
 #[test]
 fn a_handler_that_awaits_the_drain_ends_with_it() {
-    let mut server = Server::new("talk", "workers.drain_timeout=1h");
-    let mut client = server.client();
-    client.ask("until draining");
+    for body in ["talk", "blocking"] {
+        let mut server = Server::new(body, "workers.drain_timeout=1h");
+        let mut client = server.client();
+        client.ask("until draining");
 
-    server.process().signal(Signal::TERM);
+        server.process().signal(Signal::TERM);
 
-    assert_eq!(client.hear(), Heard::End);
-    assert_eq!(server.wait().code(), Some(0), "{}", server.errors());
+        assert_eq!(client.hear(), Heard::End);
+        assert_eq!(server.wait().code(), Some(0), "{}", server.errors());
+    }
 }
 
 #[test]
 fn a_handler_that_cannot_be_broken_off_is_killed_in_time_and_the_exit_code_is_1() {
-    for settings in [
-        "workers.drain_timeout=300ms workers.kill_timeout=300ms",
-        "workers.drain_timeout=300ms workers.kill_timeout=0s",
+    for (body, settings) in [
+        (
+            "talk",
+            "workers.drain_timeout=300ms workers.kill_timeout=300ms",
+        ),
+        (
+            "talk",
+            "workers.drain_timeout=300ms workers.kill_timeout=0s",
+        ),
+        (
+            "blocking",
+            "workers.drain_timeout=300ms workers.kill_timeout=300ms",
+        ),
     ] {
-        let mut server = Server::new("talk", settings);
+        let mut server = Server::new(body, settings);
         server.client().ask("spin");
 
         server.process().signal(Signal::TERM);

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
-use super::Server;
 use super::client::{Client, Heard};
-use crate::support::{Deadline, eventually};
+use super::{Server, server};
+use crate::support::{Deadline, Process, eventually};
 
 /// Connects, asks, hangs up, and checks that all of it went well.
 #[track_caller]
@@ -97,6 +97,39 @@ fn a_worker_that_has_grown_too_large_is_replaced_and_nobody_notices() {
     assert_eq!(large.hear(), Heard::End);
     server.settle(2);
     assert!(server.workers().iter().all(|other| other.pid() != worker));
+    server.end();
+}
+
+#[test]
+fn what_all_processes_share_counts_in_part_where_memory_is_measured_so() {
+    // 90 MiB are shared by the fork server and three workers, and later by one or two more.
+    let settings = "workers.count=3 workers.max_memory=64MiB";
+    let mut main = server("talk nest", settings).start();
+    assert_eq!(main.wait().code(), Some(2));
+    let errors = main.errors();
+    assert!(
+        errors.contains("workers.max_memory: 64MiB is less"),
+        "{errors}"
+    );
+
+    let settings = format!("{settings} workers.memory_measure=pss");
+    let mut server = Server::new("talk nest", &settings);
+    let workers = server.workers.clone();
+    let mut large = server.client();
+    assert_eq!(large.ask("hoard 10"), "hoarded");
+    assert_eq!(large.ask("hoard 80"), "hoarded");
+    let large_one = large.worker();
+
+    let is_replaced = || server.workers().len() == 4;
+    eventually(Deadline::usual(), "there is a successor", is_replaced);
+
+    large.hang_up();
+    assert_eq!(large.hear(), Heard::End);
+    server.settle(3);
+    let left: Vec<i32> = server.workers().iter().map(Process::pid).collect();
+    for pid in workers {
+        assert_eq!(left.contains(&pid), pid != large_one);
+    }
     server.end();
 }
 

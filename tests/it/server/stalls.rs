@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::json;
 
 use super::client::{Client, Heard};
+use super::control::Controlled;
 use super::{Server, configure, server};
 use crate::support::{Deadline, Process, eventually};
 
@@ -62,6 +64,34 @@ fn a_worker_whose_loop_is_kept_is_passed_over_then_killed_and_replaced() {
 }
 
 #[test]
+fn a_stall_is_an_event_and_so_is_its_end() {
+    let controlled = Controlled::new("talk", "workers.stall_timeout=2s workers.count=1");
+    let mut events = controlled.events();
+    let mut client = controlled.server.client();
+    client.ask("hello");
+
+    client.say("nap 1500");
+
+    let stalled = events.event("worker-stalled");
+    assert_eq!(
+        (&stalled["worker"], &stalled["generation"]),
+        (&json!(0), &json!(0))
+    );
+    assert_eq!(events.event("worker-turning")["worker"], 0);
+    assert_eq!(client.line(), "awake");
+    client.ask("spin");
+    events.event("worker-stalled");
+    let killed = events.event("stall-timeout");
+    assert!(
+        killed["place"]
+            .as_str()
+            .is_some_and(|it| it.starts_with("runs")),
+        "{killed}"
+    );
+    assert_eq!(events.event("worker-exited")["worker"], 0);
+}
+
+#[test]
 fn what_a_stalled_worker_had_not_used_is_served_by_another() {
     let mut server = watchful("workers.stall_timeout=400ms workers.count=1");
     let mut keeper = server.client();
@@ -87,6 +117,20 @@ fn a_loop_that_waits_is_not_taken_for_one_that_stands_still() {
         assert_eq!(client.worker(), *worker);
     }
     drop(clients);
+    server.end();
+}
+
+#[test]
+fn a_loop_that_waits_is_left_alone_where_workers_accept_for_themselves() {
+    let settings = "server.dispatch=direct workers.stall_timeout=100ms";
+    let mut server = Server::new("talk", settings);
+    let mut client = server.client();
+    let worker = client.worker();
+
+    let_pass(Duration::from_secs(1));
+
+    assert_eq!(client.worker(), worker);
+    drop(client);
     server.end();
 }
 

@@ -14,7 +14,7 @@ use super::log::LogFormat;
 use super::server::{Dispatch, Overload, Scheduling};
 use super::size::ByteSize;
 use super::value::{Choice, Value};
-use super::workers::WorkerCount;
+use super::workers::{MemoryMeasure, WorkerCount};
 
 /// One key of the configuration: what a reference says about it.
 #[derive(Clone, Copy, Debug)]
@@ -308,7 +308,14 @@ pub(super) const KEYS: &[ConfigKey] = &[
         ByteSize,
         ANY,
         r#""0" (never), or a number of bytes with or without a unit (KiB, MiB, GiB, TiB, KB, MB, GB, TB), such as "512MiB""#,
-        "Above how much resident memory a worker is recycled; more than it takes when it starts."
+        "Above how much memory a worker is recycled; more than it takes when it starts."
+    ),
+    key!(
+        workers.memory_measure,
+        MemoryMeasure,
+        ANY,
+        MemoryMeasure::ALLOWED,
+        "What of a worker's memory counts for max_memory: all that is resident, or of what several processes share only its share, which costs more to find out."
     ),
     key!(
         workers.max_age,

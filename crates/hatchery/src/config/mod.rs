@@ -41,7 +41,7 @@ pub use self::log::{LogConfig, LogFormat};
 pub use self::origin::{Origin, Setting};
 pub use self::server::{Dispatch, Overload, Scheduling, ServerConfig};
 pub use self::size::ByteSize;
-pub use self::workers::{WorkerCount, WorkersConfig};
+pub use self::workers::{MemoryMeasure, WorkerCount, WorkersConfig};
 
 /// Everything that can be set about a server.
 ///

@@ -52,7 +52,7 @@ impl Retirement {
 /// Something that happened to a server or to one of its workers.
 ///
 /// A worker's events come in this order, of which some may be left out: started, ready, retiring,
-/// draining, exited.
+/// draining, exited. Whether it stalls, or a handler of it takes too long, is told in between.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -97,6 +97,63 @@ pub enum ServerEvent {
         generation: u32,
         /// Why.
         why: Retirement,
+    },
+    /// A worker's event loop does not turn: it gets nothing until it does, unless workers accept
+    /// for themselves.
+    #[non_exhaustive]
+    WorkerStalled {
+        /// Its number.
+        worker: u32,
+        /// How many workers were started before it.
+        generation: u32,
+    },
+    /// It turns again.
+    #[non_exhaustive]
+    WorkerTurning {
+        /// Its number.
+        worker: u32,
+        /// How many workers were started before it.
+        generation: u32,
+    },
+    /// It has stood still for too long, and the worker is killed.
+    #[non_exhaustive]
+    StallTimeout {
+        /// Its number.
+        worker: u32,
+        /// How many workers were started before it.
+        generation: u32,
+        /// Where it is, in words, as [`SoftDeadline::place`](crate::SoftDeadline::place).
+        place: String,
+    },
+    /// A handler is past its soft deadline.
+    #[non_exhaustive]
+    SoftDeadline {
+        /// The number of its worker.
+        worker: u32,
+        /// How many workers were started before that.
+        generation: u32,
+        /// The number of its connection.
+        connection: u64,
+        /// By which of the server's addresses that came in, counted from 0.
+        listener: u16,
+        /// Who is at the other end.
+        peer: String,
+        /// For how many milliseconds the handler has had it.
+        age_ms: u64,
+        /// Where the worker is, in words.
+        place: String,
+    },
+    /// A handler is past its hard deadline, and its worker is killed.
+    #[non_exhaustive]
+    HardDeadline {
+        /// The number of its worker.
+        worker: u32,
+        /// How many workers were started before that.
+        generation: u32,
+        /// The number of its connection.
+        connection: u64,
+        /// Where the worker is, in words.
+        place: String,
     },
     /// A worker gets nothing more.
     #[non_exhaustive]

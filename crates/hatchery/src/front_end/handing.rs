@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use hatchery_process::{DESCRIPTORS_MAX, FromWorker, Handover, LedgerEvent, Peer, STATE_BYTES_MAX};
 
+use super::commanding::millis;
 use super::complaints::Complaint;
 use super::lease::LeaseError;
 use super::member::{Origin, SendRefusal};
 use super::roster::{Placement, Seat, mix};
 use super::suspecting::Trace;
 use super::{Accepted, FrontEnd};
-use crate::control::Retirement;
+use crate::control::{Retirement, ServerEvent};
 use crate::metrics::clock_nanos;
 
 /// How many messages of one worker are read in a turn.
@@ -183,6 +184,21 @@ impl FrontEnd {
                 self.take_parked_by(Placement { seat, slot }, socket, state, now);
             }
             FromWorker::Nack(slots) => self.take_back(seat, &slots, now),
+            FromWorker::SoftDeadline {
+                connection,
+                listener,
+                peer,
+                age,
+                place,
+            } => self.tell_of(seat, |worker, generation| ServerEvent::SoftDeadline {
+                worker,
+                generation,
+                connection,
+                listener,
+                peer: peer.to_string(),
+                age_ms: millis(age),
+                place,
+            }),
             other => tracing::warn!(worker = seat.0, "a worker said {other:?}"),
         }
     }

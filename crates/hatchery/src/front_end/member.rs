@@ -69,8 +69,10 @@ pub(crate) struct CrewMember {
     pub(crate) ready_by: Option<Duration>,
     /// When it is killed if it has not ended, once it drains.
     pub(crate) ends_by: Option<Duration>,
-    /// Its resident memory when it became ready, where that matters.
+    /// Its memory when it became ready, where that matters.
     pub(crate) bytes_at_start: Option<u64>,
+    /// When it was weighed last, where that costs something.
+    pub(crate) weighed: Duration,
     /// How many descriptors it had open when it became ready, where that matters.
     pub(crate) open_at_start: Option<u32>,
     /// When it retires, if it is to at some age.
@@ -142,6 +144,7 @@ impl CrewMember {
             ready_by: None,
             ends_by: None,
             bytes_at_start: None,
+            weighed: Duration::ZERO,
             open_at_start: None,
             retire_by: None,
             farewell: Farewell::NotDue,

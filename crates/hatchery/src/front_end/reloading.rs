@@ -11,7 +11,7 @@ use super::FrontEnd;
 use super::commanding::Asker;
 use super::listener::{BindOptions, Listener};
 use super::listeners::{Address, Leaving};
-use super::retiring::{check_at_start, resident_bytes};
+use super::retiring::{bytes_at_start, check_at_start};
 use super::roster::Seat;
 use super::staff::Epoch;
 use crate::config::{Config, ConfigError};
@@ -193,12 +193,15 @@ impl FrontEnd {
             return;
         };
         let plan = &renewal.plan;
+        let workers = &plan.workers;
         let member = self.crew.get_mut(seat);
         let member = member.filter(|it| it.epoch == renewal.epoch && it.room.is_some());
-        let Some(member) = member.filter(|_| plan.workers.max_memory.bytes() > 0) else {
+        let Some(member) = member.filter(|_| workers.max_memory.bytes() > 0) else {
             return;
         };
-        member.bytes_at_start = member.pid().and_then(resident_bytes);
+        member.bytes_at_start = member
+            .pid()
+            .and_then(|pid| bytes_at_start(pid, workers.memory_measure, workers.max_memory));
         let checked = member
             .bytes_at_start
             .map(|bytes| check_at_start(plan, bytes));

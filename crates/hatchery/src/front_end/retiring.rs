@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::FrontEnd;
 use super::roster::{Seat, Stage, mix};
-use crate::config::ByteSize;
+use crate::config::{ByteSize, MemoryMeasure};
 use crate::control::{Retirement, ServerEvent};
 use crate::error::{Error, Result};
 use crate::server::Plan;
@@ -51,23 +51,49 @@ impl FrontEnd {
             }
             // One that becomes too large by itself would have a successor that does too.
             if received > 0 {
-                self.retire_if_too_heavy(seat);
                 self.retire_if_too_open(seat);
             }
         }
+        self.retire_the_too_heavy();
     }
 
-    fn retire_if_too_heavy(&mut self, seat: Seat) {
-        let memory_max = self.plan.workers.max_memory.bytes();
-        let Some(member) = self.crew.get_mut(seat).filter(|_| memory_max > 0) else {
-            return;
-        };
-        let memory = member.pid().and_then(resident_bytes).unwrap_or(0);
-        // One that is too large from its start on would have successors that are, too.
-        let is_small_at_start = member.bytes_at_start.is_some_and(|it| it <= memory_max);
-        if memory > memory_max && is_small_at_start {
+    /// Retires workers that have grown too large.
+    fn retire_the_too_heavy(&mut self) {
+        let seats = self.crew.seats();
+        let mut large: Vec<Seat> = seats.filter(|&seat| self.has_grown_large(seat)).collect();
+        if self.plan.workers.memory_measure == MemoryMeasure::Proportional {
+            // It takes long to find out, so it is one at a time: who was weighed the longest time ago.
+            large.sort_by_key(|&seat| self.crew.get(seat).map(|it| it.weighed));
+            large.truncate(1);
+            large.retain(|&seat| self.is_too_heavy(seat));
+        }
+        for seat in large {
             self.retire(seat, Retirement::Memory);
         }
+    }
+
+    /// Whether more than the limit of a worker is resident, which was less when it started.
+    fn has_grown_large(&self, seat: Seat) -> bool {
+        let memory_max = self.plan.workers.max_memory.bytes();
+        let member = self.crew.get(seat).filter(|_| memory_max > 0);
+        member.is_some_and(|member| {
+            // One that becomes too large by itself would have a successor that does too.
+            let has_served = member.ledger.received() > 0;
+            let is_small_at_start = member.bytes_at_start.is_some_and(|it| it <= memory_max);
+            let resident = || member.pid().and_then(resident_bytes).unwrap_or(0);
+            has_served && is_small_at_start && resident() > memory_max
+        })
+    }
+
+    /// Whether the share of a worker in what is resident of it is too large.
+    fn is_too_heavy(&mut self, seat: Seat) -> bool {
+        let now = self.alarm.now();
+        let memory_max = self.plan.workers.max_memory.bytes();
+        self.crew.get_mut(seat).is_some_and(|member| {
+            member.weighed = now;
+            let share = member.pid().and_then(proportional_bytes);
+            share.is_some_and(|bytes| bytes > memory_max)
+        })
     }
 
     fn retire_if_too_open(&mut self, seat: Seat) {
@@ -98,7 +124,11 @@ impl FrontEnd {
     /// Notes what a worker takes that is ready, where there is a limit.
     pub(super) fn weigh(&mut self, seat: Seat) {
         self.count_descriptors(seat);
-        let memory_max = self.plan.workers.max_memory.bytes();
+        let (measure, limit) = (
+            self.plan.workers.memory_measure,
+            self.plan.workers.max_memory,
+        );
+        let memory_max = limit.bytes();
         let is_ready = self.roster.stage(seat) == Some(Stage::Ready);
         let announced = self.outside.is_announced();
         let Some(member) = self.crew.get_mut(seat) else {
@@ -107,7 +137,15 @@ impl FrontEnd {
         if memory_max == 0 || !is_ready || member.bytes_at_start.is_some() {
             return;
         }
-        member.bytes_at_start = member.pid().and_then(resident_bytes);
+        member.bytes_at_start = member
+            .pid()
+            .and_then(|pid| bytes_at_start(pid, measure, limit));
+        if member.bytes_at_start.is_none() && member.pid().is_some() {
+            tracing::warn!(
+                worker = seat.0,
+                "a worker's memory cannot be measured, so it is not replaced for what it takes"
+            );
+        }
         let is_large = member.bytes_at_start.is_some_and(|it| it > memory_max);
         if is_large && announced {
             let bytes = member.bytes_at_start;
@@ -183,6 +221,23 @@ pub(crate) fn resident_bytes(pid: u32) -> Option<u64> {
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
+}
+
+/// The memory of a process, of which what it shares counts in part.
+fn proportional_bytes(pid: u32) -> Option<u64> {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes << 10)
+}
+
+/// What a worker that has just started takes; what it shares is looked at only if that matters.
+pub(super) fn bytes_at_start(pid: u32, measure: MemoryMeasure, limit: ByteSize) -> Option<u64> {
+    let resident = resident_bytes(pid)?;
+    if measure == MemoryMeasure::Resident || resident <= limit.bytes() {
+        return Some(resident);
+    }
+    proportional_bytes(pid)
 }
 
 /// How many descriptors a process has open.

@@ -7,6 +7,7 @@ use hatchery_process::monotonic;
 use super::FrontEnd;
 use super::pulse::{Finding, Lapse, pace};
 use super::roster::{Seat, Stage};
+use crate::control::ServerEvent;
 use crate::whereabouts::Whereabouts;
 
 impl FrontEnd {
@@ -47,11 +48,21 @@ impl FrontEnd {
 
     /// Takes in which loops have answered; one that was passed over gets connections again.
     fn hear_pulses(&mut self) {
-        for member in self.crew.iter_mut().filter(|it| !it.pulse.is_quiet()) {
+        for seat in self.crew.seats() {
+            let asked = self
+                .crew
+                .get_mut(seat)
+                .filter(|member| !member.pulse.is_quiet());
+            let Some(member) = asked else {
+                continue;
+            };
             if member.pulse.heard(member.ledger.beat()) == Finding::TakeBack {
-                let seat = member.key.seat;
                 tracing::debug!(worker = seat.0, "a worker's loop turns again");
                 self.roster.pass_over(seat, false);
+                self.tell_of(seat, |worker, generation| ServerEvent::WorkerTurning {
+                    worker,
+                    generation,
+                });
             }
         }
     }
@@ -63,17 +74,27 @@ impl FrontEnd {
             return;
         };
         match member.pulse.wait(lapse, timeout) {
-            Finding::PassOver => {
-                tracing::warn!(
-                    worker = seat.0,
-                    "a worker's loop does not turn; it gets nothing until it does"
-                );
-                self.roster.pass_over(seat, true);
-            }
+            Finding::PassOver => self.pass_over(seat),
             Finding::GiveUp => self.give_up_on(seat, timeout),
             _ if member.pulse.is_quiet() => member.ask(),
             _ => {}
         }
+    }
+
+    fn pass_over(&mut self, seat: Seat) {
+        if self.plan.is_direct() {
+            tracing::warn!(worker = seat.0, "a worker's loop does not turn");
+        } else {
+            tracing::warn!(
+                worker = seat.0,
+                "a worker's loop does not turn; it gets nothing until it does"
+            );
+        }
+        self.roster.pass_over(seat, true);
+        self.tell_of(seat, |worker, generation| ServerEvent::WorkerStalled {
+            worker,
+            generation,
+        });
     }
 
     /// Kills a worker one of whose handlers is past its hard deadline.
@@ -88,20 +109,27 @@ impl FrontEnd {
         };
         let connection = member.ledger.holder(place).unwrap_or_default();
         let pid = member.pid();
-        let whereabouts = pid.map(Whereabouts::of).unwrap_or_default();
-        if member.complaint.is_none() {
-            tracing::error!(
-                worker = seat.0,
-                pid,
-                connection,
-                "a handler is past its hard deadline, and its worker is killed; it {whereabouts}"
-            );
-        }
+        let place = pid.map(Whereabouts::of).unwrap_or_default().to_string();
+        let is_news = member.complaint.is_none();
         let complaint = &mut member.complaint;
         complaint.get_or_insert_with(|| {
             format!("the handler of connection {connection} was past its hard deadline")
         });
         member.kill();
+        if is_news {
+            tracing::error!(
+                worker = seat.0,
+                pid,
+                connection,
+                "a handler is past its hard deadline, and its worker is killed; it {place}"
+            );
+            self.tell_of(seat, |worker, generation| ServerEvent::HardDeadline {
+                worker,
+                generation,
+                connection,
+                place,
+            });
+        }
     }
 
     /// Kills a worker whose loop stands still.
@@ -110,7 +138,7 @@ impl FrontEnd {
             return;
         };
         let pid = member.pid();
-        let place = pid.map(Whereabouts::of).unwrap_or_default();
+        let place = pid.map(Whereabouts::of).unwrap_or_default().to_string();
         tracing::error!(
             worker = seat.0,
             pid,
@@ -120,5 +148,10 @@ impl FrontEnd {
         let complaint = &mut member.complaint;
         complaint.get_or_insert_with(|| format!("its loop stood still for {timeout:?}"));
         member.kill();
+        self.tell_of(seat, |worker, generation| ServerEvent::StallTimeout {
+            worker,
+            generation,
+            place,
+        });
     }
 }

@@ -80,7 +80,7 @@ impl Server {
 /// this is checked when the program is compiled. Values reach it through
 /// [`state`](Self::state) or [`preload`](crate::preload).
 pub struct ServerBuilder {
-    config: Config,
+    pub(super) config: Config,
     /// Whether the next address replaces those of the configuration.
     replaces_bind: bool,
     /// The first setting that was wrong.
@@ -221,84 +221,6 @@ impl ServerBuilder {
     /// Never.
     pub fn park_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.config.server.park_timeout = timeout;
-        self
-    }
-
-    /// Gives workers this long to finish what they have when the server is told to stop, or when
-    /// they retire.
-    ///
-    /// # Default
-    ///
-    /// 30 seconds.
-    pub fn drain_timeout(&mut self, timeout: Duration) -> &mut Self {
-        self.config.workers.drain_timeout = timeout;
-        self
-    }
-
-    /// Gives workers that did not finish in time this long to break off, before they are killed.
-    ///
-    /// Handlers are dropped then, and clients see the end of their connections instead of a reset.
-    /// A handler that keeps the loop, or blocks, cannot be dropped.
-    ///
-    /// # Default
-    ///
-    /// 5 seconds.
-    pub fn kill_timeout(&mut self, timeout: Duration) -> &mut Self {
-        self.config.workers.kill_timeout = timeout;
-        self
-    }
-
-    /// Gives a new program that is to take over this long to become ready.
-    ///
-    /// # Default
-    ///
-    /// 60 seconds.
-    pub fn upgrade_timeout(&mut self, timeout: Duration) -> &mut Self {
-        self.config.server.upgrade_timeout = timeout;
-        self
-    }
-
-    /// Gives a worker this long to become ready.
-    ///
-    /// # Default
-    ///
-    /// 10 seconds.
-    pub fn start_timeout(&mut self, timeout: Duration) -> &mut Self {
-        self.config.workers.start_timeout = timeout;
-        self
-    }
-
-    /// Kills a worker whose event loop stands still for this long, so that others take its place;
-    /// zero is never.
-    ///
-    /// A handler that computes or blocks without awaiting keeps its worker's loop, and with it all
-    /// connections of that worker: until the loop turns again the worker gets nothing more. Time
-    /// counts only while the front end itself runs on time, so a machine that sleeps, or a server
-    /// that is stopped as a whole, loses nobody. Workers of [`serve_blocking`](Self::serve_blocking)
-    /// have no loop.
-    ///
-    /// # Default
-    ///
-    /// 1 minute.
-    pub fn stall_timeout(&mut self, timeout: Duration) -> &mut Self {
-        self.config.workers.stall_timeout = timeout;
-        self
-    }
-
-    /// Limits how long a handler may have a connection: after `soft` that is logged and told to
-    /// [`on_soft_deadline`](Self::on_soft_deadline), after `hard` its worker is killed, and with it
-    /// all that the worker has in hand; zero is never.
-    ///
-    /// Both count from when the handler gets the connection, and
-    /// [`extend`](crate::ConnectionInfo::extend) moves both. As with
-    /// [`stall_timeout`](Self::stall_timeout), a machine that sleeps kills nobody.
-    ///
-    /// # Default
-    ///
-    /// Neither.
-    pub fn deadlines(&mut self, soft: Duration, hard: Duration) -> &mut Self {
-        self.config.workers.soft_deadline = soft;
-        self.config.workers.hard_deadline = hard;
         self
     }
 

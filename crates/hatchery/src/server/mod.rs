@@ -4,6 +4,7 @@ mod builder;
 mod handler;
 mod hooks;
 mod plan;
+mod supervision;
 
 pub use builder::{Server, ServerBuilder};
 pub use handler::{FromSocket, SocketKind};

@@ -10,6 +10,7 @@ use std::time::Instant;
 use hatchery_process::BatchError;
 
 use super::access::Access;
+use super::breaking_off;
 use super::clocks::Clock;
 use super::connection::ConnectionInfo;
 use super::context::Context;
@@ -104,6 +105,8 @@ where
     hatchery_process::serve_blocking(&context.link, |handover, socket| {
         let info = ConnectionInfo::from(&handover);
         let _clock = Clock::start(context, info);
+        // One that came last gets what its client has sent already, and then the end.
+        breaking_off::break_off_in_hand(context);
         context.arrived(handover.sent_at);
         context.connection_began();
         let since = Instant::now();

@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use hatchery_process::{Entry, Peer, Start, monotonic};
+use hatchery_process::{Entry, FromWorker, Peer, Start, monotonic};
 use serde::{Deserialize, Serialize};
 
 use super::connection::ConnectionInfo;
@@ -228,6 +228,13 @@ impl Context {
             connection, %peer, ?age, worker = self.seat,
             "a handler is past its soft deadline; its worker {place}"
         );
+        self.link.tell(&FromWorker::SoftDeadline {
+            connection,
+            listener: info.listener,
+            peer,
+            age,
+            place: place.clone(),
+        });
         let Some(hook) = self.clocks.hook else {
             return;
         };

@@ -76,8 +76,6 @@ impl ConnectionInfo {
 
     /// Resolves when this worker is to finish what it has and end.
     ///
-    /// In a blocking worker nobody tells it: ask [`is_draining`](Self::is_draining) there.
-    ///
     /// # Cancel safety
     ///
     /// Cancel-safe.

@@ -12,8 +12,9 @@ use tokio::sync::{Notify, watch};
 
 use super::FAILED;
 use super::access::Access;
+use super::breaking_off::BrokenOff;
 use super::clocks::Clocks;
-use super::connection::{ConnectionGuard, ConnectionInfo};
+use super::connection::ConnectionInfo;
 use crate::metrics::{Page, Tally, clock_nanos};
 
 /// The longest complaint that is sent to the front end.
@@ -72,8 +73,8 @@ pub(crate) struct Context {
     /// How far this worker is on its way out, for whoever awaits that.
     pub(super) farewell: watch::Sender<Farewell>,
     /// The sockets of handlers that were broken off.
-    pub(super) broken_off: Mutex<Vec<(OwnedFd, ConnectionGuard)>>,
-    /// Rung by the front end when it asks whether the loop turns, until the loop has it.
+    pub(super) broken_off: Mutex<Vec<BrokenOff>>,
+    /// Rung by the front end when it asks or tells something, until whoever listens has it.
     pub(super) bell: Mutex<Option<OwnedFd>>,
     /// What keeps it from accepting until it can be read, if anything does.
     pub(super) gate: Mutex<Option<OwnedFd>>,

@@ -168,8 +168,14 @@ where
     let Some(context) = start::set_up(start) else {
         return FAILED;
     };
+    if let Err(error) = breaking_off::listen(context) {
+        return context.fail(&format!("it cannot listen for the end: {error}"));
+    }
     match blocking::serve(context, handler) {
-        Ok(()) => 0,
+        Ok(()) => {
+            breaking_off::close_gently(context);
+            0
+        }
         Err(error) => context.fail(&error.to_string()),
     }
 }

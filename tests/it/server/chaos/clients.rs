@@ -90,7 +90,10 @@ pub(super) fn come_and_go(door: &Door, mut random: Rng) -> Vec<Told> {
 }
 
 /// Has clients ask something now and then, all the time, and returns what they know.
-pub(super) fn stay(door: &Door, mut random: Rng) -> Vec<Told> {
+///
+/// Where handlers block, whoever comes asks at once: those who are silent would keep all workers from
+/// the one who is not.
+pub(super) fn stay(door: &Door, mut random: Rng, asks_at_once: bool) -> Vec<Told> {
     let mut over = Vec::new();
     let mut staying: Vec<Visit> = Vec::new();
     while !door.is_closed() {
@@ -103,7 +106,12 @@ pub(super) fn stay(door: &Door, mut random: Rng) -> Vec<Told> {
                 }
             }
         }
-        let one = random.usize(..staying.len());
+        let last = staying.len() - 1;
+        let one = if asks_at_once && staying[last].told.sent == 0 {
+            last
+        } else {
+            random.usize(..=last)
+        };
         if let Err(end) = staying[one].ask(0) {
             let mut visit = staying.swap_remove(one);
             visit.told.end = end;

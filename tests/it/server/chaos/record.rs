@@ -22,6 +22,8 @@ pub(super) struct Deeds {
     pub(super) lost_in_need: HashSet<Ipv4Addr>,
     /// Whether the main process was out of descriptors at some time.
     pub(super) was_in_need: bool,
+    /// Whether workers accept for themselves, so that nobody else knows what one has taken.
+    pub(super) workers_accept: bool,
     /// Whether the main process was, and everything with it.
     pub(super) main_is_killed: bool,
 }
@@ -37,7 +39,8 @@ pub(super) struct Sums {
     pub(super) lost: usize,
     /// Lost with a worker that had received it, and whose handler had not begun.
     ///
-    /// The front end gives its own copies of these up when it is out of descriptors.
+    /// The front end gives its own copies of these up when it is out of descriptors, and has none
+    /// where workers accept for themselves.
     pub(super) given_up: usize,
     /// Parked by a worker that died when the main process had no descriptor left to take it with.
     ///
@@ -133,7 +136,8 @@ fn judge_loss(
         return Ok(());
     }
     let is_between = last.is_none_or(|it| it.what == "parked");
-    if is_between && deeds.was_in_need {
+    let may_have_had_it = deeds.workers_accept && !deeds.killed.is_empty();
+    if is_between && (deeds.was_in_need || may_have_had_it) {
         sums.given_up += 1;
         return Ok(());
     }

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 
 use super::{load_flag, load_text, load_variable};
 use crate::config::{
-    BindAddress, ByteSize, Config, ConfigError, Dispatch, Overload, Scheduling, ServerConfig,
-    WorkerCount, WorkersConfig,
+    BindAddress, ByteSize, Config, ConfigError, Dispatch, MemoryMeasure, Overload, Scheduling,
+    ServerConfig, WorkerCount, WorkersConfig,
 };
 
 pub(super) fn any_address() -> impl Strategy<Value = BindAddress> {
@@ -101,6 +101,11 @@ fn any_workers() -> impl Strategy<Value = WorkersConfig> {
             max_concurrency,
             max_connections,
             max_memory: ByteSize::new(bytes),
+            memory_measure: if bytes % 2 == 0 {
+                MemoryMeasure::Resident
+            } else {
+                MemoryMeasure::Proportional
+            },
             max_age: Duration::from_micros(age),
             max_descriptors,
             max_unavailable,
@@ -148,6 +153,7 @@ count = 4                            # flag --workers
 max_concurrency = 1024               # default
 max_connections = 0                  # default
 max_memory = "0"                     # default
+memory_measure = "rss"               # default
 max_age = "0s"                       # default
 max_descriptors = 0                  # default
 max_unavailable = 1                  # default

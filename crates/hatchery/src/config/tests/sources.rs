@@ -33,7 +33,7 @@ const fn case(
     }
 }
 
-const CASES: [Case; 35] = [
+const CASES: [Case; 36] = [
     case(
         "server.bind",
         (r#"["fd:7"]"#, "fd:7", r#"["fd:7"]"#),
@@ -136,6 +136,12 @@ const CASES: [Case; 35] = [
         ("1048576", "1024KiB", r#""1MiB""#),
         r#""1 MiB""#,
         Some("1M"),
+    ),
+    case(
+        "workers.memory_measure",
+        (r#""pss""#, "pss", r#""pss""#),
+        "true",
+        Some("uss"),
     ),
     case(
         "workers.max_age",
