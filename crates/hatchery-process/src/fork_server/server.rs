@@ -9,6 +9,7 @@ use std::ffi::CString;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use hatchery_os::{
     Ended, Entry, Fork, Order, OrderError, OrderQueue, RecvError, Start, close, fork,
@@ -28,6 +29,9 @@ use crate::{identity, parcel};
 
 /// The most of a reason that is reported; the other side has room for little more.
 const REASON_BYTES_MAX: usize = 2048;
+
+/// How many milliseconds a thread that was joined may still be counted.
+const THREAD_LOOKS: u32 = 100;
 
 /// Variables by which systemd speaks to the main process alone.
 const FOR_MAIN: [&str; 6] = [
@@ -292,7 +296,7 @@ fn preload(entry: Entry, start: Start, report: &OwnedFd) {
         return;
     }
     // A library that was loaded may have changed the signals that children inherit.
-    match fresh_signals().and_then(|()| hatchery_os::thread_count()) {
+    match fresh_signals().and_then(|()| threads_left()) {
         Ok(1) => {
             remember_preload(entry);
             let _unheard = tell(report, &Report::Preloaded, &[]);
@@ -303,6 +307,17 @@ fn preload(entry: Entry, start: Start, report: &OwnedFd) {
         ),
         Err(error) => fail(report, &error.to_string()),
     }
+}
+
+/// Counts the threads; one that was joined is still counted for a moment, and nothing tells of its end.
+fn threads_left() -> io::Result<usize> {
+    for _ in 0..THREAD_LOOKS {
+        if hatchery_os::thread_count()? == 1 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    hatchery_os::thread_count()
 }
 
 fn exited(ended: &Ended) -> Report {
