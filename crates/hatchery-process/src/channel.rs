@@ -60,6 +60,8 @@ pub struct Handover {
 pub enum ToWorker {
     /// These connections are yours; as many descriptors come with the message.
     Connections(Vec<Handover>),
+    /// Accept for yourself: the front end knows your process, and would see it die.
+    Accept,
     /// Nothing more will come: finish what you have, then end.
     Drain,
 }

@@ -43,6 +43,8 @@ struct InHand {
 pub enum Batch {
     /// Connections, each with its descriptor.
     Connections(Vec<(Handover, OwnedFd)>),
+    /// This worker is to accept for itself from now on.
+    Accept,
     /// Nothing more will come.
     Drain,
 }
@@ -117,6 +119,7 @@ impl WorkerLink {
             _ => BatchError::Malformed,
         })?;
         match decode(&buffer[..received.len]).ok_or(BatchError::Malformed)? {
+            ToWorker::Accept => Ok(Batch::Accept),
             ToWorker::Drain => Ok(Batch::Drain),
             ToWorker::Connections(handovers) => Ok(self.take(handovers, descriptors)),
         }
@@ -352,6 +355,8 @@ pub fn serve_blocking(
                     link.keep_in_hand(None);
                 }
             }
+            // There is nothing to accept from.
+            Ok(Batch::Accept) => {}
             Ok(Batch::Drain) | Err(BatchError::Closed) => return Ok(()),
             Err(BatchError::Empty) => {
                 wait_readable(link.as_fd(), None).map_err(BatchError::Os)?;

@@ -233,6 +233,12 @@ impl CrewMember {
         self.ring();
     }
 
+    /// Tells the worker to accept for itself.
+    pub(crate) fn tell_to_accept(&self) {
+        // It is the first that the worker is told, so there is room, unless the worker is gone.
+        let _gone = self.send(&ToWorker::Accept, &[]);
+    }
+
     /// Tells the worker that nothing more will come.
     pub(crate) fn tell_to_drain(&self) -> Result<(), SendRefusal> {
         if !self.is_broken_off {

@@ -241,13 +241,8 @@ impl FrontEnd {
         self.plan = plan;
         self.reload.count += 1;
         for seat in self.crew.seats() {
-            let member = self
-                .crew
-                .get_mut(seat)
-                .filter(|member| member.epoch == epoch);
-            if let Some(room) = member.and_then(|member| member.room) {
-                self.roster.ready(seat, room, now);
-                self.weigh(seat);
+            if self.crew.get(seat).is_some_and(|it| it.epoch == epoch) {
+                self.give_work_to(seat, now);
             }
         }
         tracing::info!(workers = self.staff.wanted(), "reloaded");

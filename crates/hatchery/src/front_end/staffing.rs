@@ -349,7 +349,7 @@ impl FrontEnd {
         let Some(member) = self.crew.get(seat) else {
             return;
         };
-        let (room, is_serving) = (member.room.unwrap_or_default(), member.epoch == serving);
+        let is_serving = member.epoch == serving;
         self.tell_of(seat, |worker, generation| ServerEvent::WorkerReady {
             worker,
             generation,
@@ -359,13 +359,26 @@ impl FrontEnd {
             self.check_newcomer(seat, now);
             return;
         }
-        self.roster.ready(seat, room, now);
-        self.weigh(seat);
+        self.give_work_to(seat, now);
         // One that becomes ready while the server drains may still be needed by those who wait;
         // if it is not, it drains later in this turn.
         if self.life.is_serving() {
             self.announce_if_complete();
         }
+    }
+
+    /// Lets a worker that is ready and known have connections from now on.
+    pub(super) fn give_work_to(&mut self, seat: Seat, now: Duration) {
+        let is_direct = self.plan.is_direct();
+        let member = self.crew.get(seat).filter(|it| it.pid().is_some());
+        let Some((member, room)) = member.and_then(|it| Some((it, it.room?))) else {
+            return;
+        };
+        if is_direct {
+            member.tell_to_accept();
+        }
+        self.roster.ready(seat, room, now);
+        self.weigh(seat);
     }
 
     /// Announces the server once every worker is ready and known by its process id.

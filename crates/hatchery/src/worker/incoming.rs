@@ -145,6 +145,8 @@ struct State {
     arrived: VecDeque<Connection>,
     /// Where this worker accepts for itself, until it drains and nothing waits any more.
     acceptor: Option<Acceptor>,
+    /// Whether it may, for the front end knows this worker.
+    may_accept: bool,
     /// Who waits for connections, in case somebody else reads one from the channel.
     waiting: Option<Waker>,
     /// Whether the drain is kept from those who wait for it, until all is accepted.
@@ -226,7 +228,8 @@ impl Receiver {
             return Poll::Ready(Some(connection));
         }
         if state.is_draining {
-            let last = state.acceptor.as_ref().and_then(Acceptor::accept_the_last);
+            let acceptor = state.acceptor.as_ref().filter(|_| state.may_accept);
+            let last = acceptor.and_then(Acceptor::accept_the_last);
             if last.is_none() {
                 // Closed, the listeners take no more clients that nobody would serve.
                 state.acceptor = None;
@@ -243,8 +246,8 @@ impl Receiver {
     fn poll_accept(&self, task: &mut TaskContext<'_>) -> Poll<Option<Connection>> {
         let state = self.lock();
         match &state.acceptor {
-            Some(acceptor) => acceptor.poll_accept(task).map(Some),
-            None => Poll::Pending,
+            Some(acceptor) if state.may_accept => acceptor.poll_accept(task).map(Some),
+            _ => Poll::Pending,
         }
     }
 
@@ -283,6 +286,12 @@ impl Receiver {
                 });
                 let mut state = self.lock();
                 state.arrived.extend(connections);
+                self.wake(state);
+                Taken::Something
+            }
+            Ok(Batch::Accept) => {
+                let mut state = self.lock();
+                state.may_accept = true;
                 self.wake(state);
                 Taken::Something
             }
