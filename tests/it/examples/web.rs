@@ -283,6 +283,23 @@ fn hyper_h2_waits_at_a_reload_for_the_rest_of_a_request_that_has_begun() {
 }
 
 #[test]
+fn hyper_h2_parks_no_connection_on_which_a_part_of_the_next_request_came_with_the_last() {
+    let app = App::start("hyper_h2");
+    let mut client = app.connect();
+    let both = b"GET / HTTP/1.1\r\nHost: example\r\n\r\nGET / HTTP/1.1\r\nHo";
+    client.0.get_mut().write_all(both).unwrap();
+    client.answer().expect("the first is answered");
+
+    app.reload();
+    // Nobody reads it; that may be known already.
+    let _rest = client.0.get_mut().write_all(b"st: example\r\n\r\n");
+
+    let closed = client.0.read(&mut [0]);
+    assert!(closed.is_err() || closed.is_ok_and(|bytes| bytes == 0));
+    app.end();
+}
+
+#[test]
 fn hyper_h2_ends_without_waiting_for_idle_clients() {
     let app = App::start("hyper_h2");
     let mut client = app.connect();
