@@ -165,12 +165,12 @@ fn hyper_h2_answers_what_is_in_hand_when_it_ends_and_says_that_this_is_the_end()
     let app = App::start("hyper_h2");
     let mut old = app.connect();
     process_in(&old.ask("/").unwrap().body);
-    let new = app.curl_command(&["-v", "--http2-prior-knowledge", "/slow"]);
+    let new = app.curl_command(&["-v", "--http2-prior-knowledge", "/last"]);
     let mut new = start(new);
     // It has sent its request; from then on it is told of the server's end.
-    let said = read_until(&mut new, "GET /slow");
-    old.send("/slow").unwrap();
-    eventually(Deadline::usual(), "it is read", || !has_unread(&old));
+    let said = read_until(&mut new, "GET /last");
+    old.send("/last").unwrap();
+    eventually(Deadline::usual(), "both are read", || !has_unread(&app));
 
     app.server.process().signal(Signal::INT);
     let answer = old.answer().unwrap();
@@ -260,7 +260,7 @@ fn hyper_h2_waits_at_a_reload_for_the_rest_of_a_request_that_has_begun() {
         }
         let begun = client.0.get_mut().write_all(b"GET / HTTP/1.1\r\n");
         begun.unwrap();
-        eventually(Deadline::usual(), "it is read", || !has_unread(&client));
+        eventually(Deadline::usual(), "it is read", || !has_unread(&app));
 
         app.server.process().signal(Signal::HUP);
         eventually(Deadline::usual(), "others are there", || {
@@ -354,18 +354,17 @@ fn read_until(child: &mut Child, words: &str) -> Option<String> {
     }
 }
 
-/// Whether something waits in the server's socket that a client has sent.
-fn has_unread(client: &Client) -> bool {
-    let stream = client.0.get_ref();
-    let ports = (
-        stream.peer_addr().expect("it is connected").port(),
-        stream.local_addr().expect("it is connected").port(),
-    );
+/// Whether something waits in the server's sockets: bytes, or a connection that is to be accepted.
+fn has_unread(app: &App) -> bool {
+    let (_, port) = app.address.split_once(':').expect("it ends with a port");
+    let port: u16 = port.parse().expect("it is a number");
+    let own = format!("0100007F:{port:04X}");
     let table = std::fs::read_to_string("/proc/net/tcp").expect("it is there for all to read");
-    let own = format!(" 0100007F:{:04X} 0100007F:{:04X} ", ports.0, ports.1);
-    let line = table.lines().find(|line| line.contains(&own));
-    let queues = line.and_then(|line| line.split_whitespace().nth(4));
-    !queues.expect("it is connected").ends_with(":00000000")
+    let fields = table.lines().map(|line| line.split_whitespace());
+    // The number of the line, the server's end, the client's, the state, what is unsent and unread.
+    let of_server = fields.filter(|line| line.clone().nth(1) == Some(&own));
+    let mut queues = of_server.filter_map(|mut line| line.nth(4));
+    queues.any(|queues| !queues.ends_with(":00000000"))
 }
 
 /// How many sockets a process has.
