@@ -72,8 +72,22 @@ fn axum_app_finishes_a_request_while_it_reloads_and_closes_its_connection_then()
 }
 
 #[test]
-fn axum_app_reloads_without_losing_connections_that_have_sent_nothing() {
-    lose_no_silent_client(&App::start("axum_app"));
+fn axum_serve_reloads_without_losing_connections_that_have_sent_nothing() {
+    lose_no_silent_client(&App::start("axum_serve"));
+}
+
+#[test]
+fn axum_serve_tells_its_app_who_its_client_is_and_closes_idle_connections_at_a_reload() {
+    let app = App::start("axum_serve");
+    let mut client = app.connect();
+    let own = client.0.get_ref().local_addr().unwrap();
+    let answer = client.ask("/").unwrap();
+
+    app.reload();
+
+    assert!(answer.body.starts_with(&format!("Hello {own}!")));
+    assert_eq!(client.0.read(&mut [0]).unwrap(), 0);
+    app.end();
 }
 
 #[test]
@@ -130,8 +144,8 @@ fn axum_app_answers_what_a_killed_worker_had_not_read() {
 }
 
 #[test]
-fn axum_parked_keeps_idle_clients_through_twenty_reloads() {
-    let app = App::start("axum_parked");
+fn axum_app_keeps_idle_clients_through_twenty_reloads() {
+    let app = App::start("axum_app");
     let mut client = app.connect();
     let own = client.0.get_ref().local_addr().unwrap();
     let mut processes = Vec::new();
