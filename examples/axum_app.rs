@@ -9,7 +9,7 @@
 //! (`curl http://127.0.0.1:8083/ http://127.0.0.1:8083/`). `curl --http2-prior-knowledge` speaks HTTP/2
 //! to the same port. `/crash` ends a worker, and only the request that did it fails. While
 //! `curl http://127.0.0.1:8083/slow/5000` waits, `kill -HUP` replaces all workers: the request is
-//! answered by the old one.
+//! answered by the old one. A client that waits for nothing keeps its connection, and does not notice.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "it says where it listens")]
 
@@ -19,7 +19,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::routing::{get, post};
-use hatchery::{Dispatch, HandlerResult, WithConnectInfo, Worker};
+use hatchery::{Dispatch, HandlerResult, HttpServer, WithConnectInfo, Worker};
+use hyper_util::service::TowerToHyperService;
 
 #[hatchery::main]
 async fn main() -> hatchery::Result<()> {
@@ -33,7 +34,7 @@ async fn main() -> hatchery::Result<()> {
         .await
 }
 
-/// Lives the life of one worker: axum serves what comes to it until it is to end.
+/// Lives the life of one worker: hyper serves the app to what comes to it until it is to end.
 async fn live(worker: Worker) -> HandlerResult {
     let app = Router::new()
         .route("/", get(greet))
@@ -41,9 +42,10 @@ async fn live(worker: Worker) -> HandlerResult {
         .route("/slow/{milliseconds}", get(slow))
         .route("/crash", get(crash))
         .with_state(worker.clone());
-    axum::serve(worker.listener(), WithConnectInfo::new(app))
-        .with_graceful_shutdown(worker.draining())
-        .await?;
+    let app = WithConnectInfo::new(app);
+    HttpServer::new(&worker)
+        .serve(|client| TowerToHyperService::new(app.inform(client)))
+        .await;
     Ok(())
 }
 

@@ -6,9 +6,9 @@
 //!
 //! Then, in another terminal, compare `curl -v http://127.0.0.1:8084/` with
 //! `curl -v --http2-prior-knowledge http://127.0.0.1:8084/`. Look at the version in the answer: the
-//! first bytes of a client say what it speaks. While `curl -v http://127.0.0.1:8084/slow` waits, press
-//! Ctrl-C in the first terminal: the answer still comes, and `Connection: close` with it, or over HTTP/2
-//! a `GOAWAY`. With the files of a certificate it speaks TLS, and `curl -k https://…` chooses HTTP/2.
+//! first bytes of a client say what it speaks. While `curl -v http://127.0.0.1:8084/last` waits, press
+//! Ctrl-C in the first terminal: a second later comes the answer, and `Connection: close` with it, or over
+//! HTTP/2 a `GOAWAY`. With the files of a certificate it speaks TLS, and `curl -k https://…` chooses HTTP/2.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "it says where it listens")]
 
@@ -64,7 +64,10 @@ async fn answer(
     let mut response = Response::default();
     match request.uri().path() {
         "/" => {}
-        "/slow" => tokio::time::sleep(Duration::from_secs(1)).await,
+        "/last" => {
+            client.draining().await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         _ => *response.status_mut() = StatusCode::NOT_FOUND,
     }
     let (version, process) = (request.version(), std::process::id());

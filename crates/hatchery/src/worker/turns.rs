@@ -4,11 +4,15 @@
 //! looks at what passes between the socket, hyper and the service. A connection is between two
 //! requests if nothing was read since the last write, a read found nothing, and hyper, told to end,
 //! neither reads nor writes before it closes: whatever else it had in hand, it would.
+//!
+//! What a client has sent of its next request along with the last, hyper holds, and it would be lost.
+//! While the service has a request, hyper reads only once it holds nothing more, be it the body or the
+//! end that it waits for. So nothing is held if such a read found nothing, and none has found more since.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU8};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -51,6 +55,8 @@ const TURNS: [Turn; 6] = [
 pub(super) struct Turns {
     /// The number of a [`Turn`]: at first the client's.
     turn: AtomicU8,
+    /// Whether hyper may hold something of a request that it has not read to its end.
+    holds: AtomicBool,
     /// The connection, once hyper has let go of it between two requests.
     back: Mutex<Option<Connection>>,
 }
@@ -66,13 +72,17 @@ impl Turns {
 
     fn found_nothing(&self) {
         match self.turn() {
-            Turn::Answered => self.is_now(Turn::Client),
+            Turn::Answered if !self.holds.load(Relaxed) => self.is_now(Turn::Client),
+            Turn::Service => self.holds.store(false, Relaxed),
             Turn::Ending => self.is_now(Turn::Service),
             _ => {}
         }
     }
 
     fn has_read(&self, bytes: usize) {
+        if bytes > 0 {
+            self.holds.store(true, Relaxed);
+        }
         match self.turn() {
             Turn::Client if bytes > 0 => self.is_now(Turn::Beginning),
             Turn::Client | Turn::Answered | Turn::Ending => self.is_now(Turn::Service),
@@ -221,14 +231,36 @@ mod tests {
 
     /// Whether a connection comes back on which this was asked and answered, and that is idle then.
     fn comes_back(request: Builder) -> bool {
+        comes_back_after(request, Turns::found_nothing)
+    }
+
+    /// The same, if this happens while the service has the request.
+    fn comes_back_after(request: Builder, meanwhile: fn(&Turns)) -> bool {
         let turns = Turns::default();
         turns.has_read(40);
         turns.asks(&request.body(()).unwrap());
+        meanwhile(&turns);
         turns.writes();
         turns.found_nothing();
 
         turns.ends();
         turns.turn() == Turn::Ending
+    }
+
+    #[test]
+    fn what_may_have_come_with_a_request_does_not_come_back() {
+        let get = || Request::get("/");
+        assert!(!comes_back_after(get(), |_| {}));
+        assert!(!comes_back_after(get(), |turns| turns.has_read(4)));
+        assert!(!comes_back_after(get(), |turns| {
+            turns.found_nothing();
+            turns.has_read(4);
+        }));
+        // So ends a body.
+        assert!(comes_back_after(get(), |turns| {
+            turns.has_read(4);
+            turns.found_nothing();
+        }));
     }
 
     #[test]

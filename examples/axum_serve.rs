@@ -1,12 +1,12 @@
-//! An app of axum whose idle clients notice nothing when the workers are replaced.
+//! An app of axum that `axum::serve` serves, as it would outside of Hatchery.
 //!
 //! ```text
-//! cargo run --example axum_parked [ADDRESS]
+//! cargo run --example axum_serve [ADDRESS]
 //! ```
 //!
 //! Then, in another terminal, run `telnet 127.0.0.1 8086` and type `GET / HTTP/1.1`, `Host: me` and an
-//! empty line. Replace all workers with `kill -HUP` and the process id that is printed, and ask again on
-//! the same connection: another worker answers. `axum::serve` (see `axum_app`) closes it in between.
+//! empty line. Replace all workers with `kill -HUP` and the process id that is printed: axum closes the
+//! connection, for it is idle. Under `HttpServer` (see `axum_app`) it goes on in another worker.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "it says where it listens")]
 
@@ -15,8 +15,7 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::extract::{ConnectInfo, State};
 use axum::routing::get;
-use hatchery::{HandlerResult, HttpServer, WithConnectInfo, Worker};
-use hyper_util::service::TowerToHyperService;
+use hatchery::{HandlerResult, WithConnectInfo, Worker};
 
 #[hatchery::main]
 async fn main() -> hatchery::Result<()> {
@@ -30,15 +29,14 @@ async fn main() -> hatchery::Result<()> {
         .await
 }
 
-/// Lives the life of one worker: hyper serves the app to what comes to it.
+/// Lives the life of one worker: axum serves what comes to it until it is to end.
 async fn live(worker: Worker) -> HandlerResult {
     let app = Router::new()
         .route("/", get(greet))
         .with_state(worker.clone());
-    let app = WithConnectInfo::new(app);
-    HttpServer::new(&worker)
-        .serve(|client| TowerToHyperService::new(app.inform(client)))
-        .await;
+    axum::serve(worker.listener(), WithConnectInfo::new(app))
+        .with_graceful_shutdown(worker.draining())
+        .await?;
     Ok(())
 }
 
