@@ -22,6 +22,7 @@ mod sealed;
 mod shared;
 mod signal;
 mod socket_number;
+mod title;
 
 pub use consumed::bytes_consumed;
 pub use copied::{copy_in, copy_out, expect_write};
@@ -42,3 +43,4 @@ pub use signal::{
     SetParentError, follow_parent, note_signal, reset_signals, take_noted, unblock_signals,
 };
 pub use socket_number::SocketNumber;
+pub use title::{ProcessTitle, TitleError};

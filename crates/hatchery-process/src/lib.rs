@@ -20,6 +20,7 @@ mod readiness;
 mod ring;
 mod sync;
 mod tasks;
+mod title;
 mod usage;
 mod values;
 mod worker;
@@ -60,6 +61,7 @@ pub use tasks::{
     TaskFunctions, TaskPutError, TaskReceiveError, TaskReceiver, TaskResult, TaskSendError,
     TaskSender,
 };
+pub use title::title_fork_server;
 pub use usage::Usage;
 pub use values::{
     AccessError, Array, ArrayGuard, AtomicInteger, AtomicPrimitive, AtomicValue, OutOfBounds,

@@ -35,6 +35,7 @@ mod stalls;
 mod start;
 mod storm;
 mod systemd;
+mod titles;
 mod upgrading;
 
 use std::ops::{Deref, DerefMut};

@@ -116,6 +116,11 @@ fn a_configuration_that_is_wrong_changes_nothing_and_is_reported_to_who_asked() 
             "server.dispatch",
         ),
         (
+            "[workers]\ntitles = false\n",
+            "needs-restart",
+            "workers.titles",
+        ),
+        (
             "[workers]\nmax_memory = \"1MiB\"\n",
             "workers",
             "workers.max_memory",

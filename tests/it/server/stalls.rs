@@ -19,7 +19,7 @@ fn watchful(settings: &str) -> Server {
 }
 
 /// Lets time pass, which nothing tells of.
-fn let_pass(time: Duration) {
+pub(super) fn let_pass(time: Duration) {
     let start = Instant::now();
     let deadline = Deadline::after(time * 2);
     eventually(deadline, "time passes", || start.elapsed() >= time);
@@ -136,7 +136,9 @@ fn a_loop_that_waits_is_left_alone_where_workers_accept_for_themselves() {
 
 #[test]
 fn a_worker_without_work_is_not_woken_by_the_watch() {
-    let server = watchful("workers.stall_timeout=100ms workers.count=1");
+    // A title may wake it once more, to show that its client has gone.
+    let settings = "workers.stall_timeout=100ms workers.count=1 workers.titles=false";
+    let server = watchful(settings);
     let mut client = server.client();
     client.ask("hello");
     client.close();

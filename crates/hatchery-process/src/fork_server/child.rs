@@ -17,6 +17,7 @@ use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open, setpgid};
 
 use super::server::fail;
 use super::{Rebirth, Report, mark_as_child};
+use crate::title;
 
 /// The exit code of a child whose function panicked, as Rust's own `main` has it.
 const PANICKED: u8 = 101;
@@ -46,6 +47,7 @@ impl ChildTask {
     pub(super) fn run(self) -> ! {
         if !self.name.is_empty() {
             let _unnamed = rustix::thread::set_name(&self.name);
+            title::show_name(self.name.to_str().unwrap_or_default());
         }
         let is_set_up = setpgid(None, None).is_ok()
             && unblock_signals().is_ok()

@@ -240,6 +240,17 @@ pub(crate) fn run_in_fork_server(entry: Entry) -> Result<(), StartError> {
     Ok(())
 }
 
+/// As [`run_in_fork_server`], unless that has been done with this entry.
+pub(crate) fn run_once_in_fork_server(entry: Entry) -> Result<(), StartError> {
+    let is_done = lock()
+        .as_ref()
+        .is_some_and(|server| server.preloads.contains(&entry));
+    if is_done {
+        return Ok(());
+    }
+    run_in_fork_server(entry)
+}
+
 /// Remembers, in the fork server, what its children would have to preload for theirs.
 pub(crate) fn remember_preload(entry: Entry) {
     inherited().push(entry);

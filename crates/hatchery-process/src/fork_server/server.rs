@@ -25,7 +25,7 @@ use rustix::process::{
 
 use super::child::{ChildTask, NOT_SET_UP};
 use super::{Kind, Report, Request, panic_text, remember_preload};
-use crate::{identity, parcel};
+use crate::{identity, parcel, title};
 
 /// The most of a reason that is reported; the other side has room for little more.
 const REASON_BYTES_MAX: usize = 2048;
@@ -59,6 +59,8 @@ pub(super) fn run(queue: OrderQueue) -> u8 {
     let _stay = hatchery_os::forget_variables(&FOR_MAIN);
     parcel::prepare_thread();
     let _unnamed = rustix::thread::set_name(c"hatchery-fork");
+    // It may have been forked from a process with a title of its own.
+    title::show_fork_server();
     // A signal sent to the main process's group, such as the terminal's Ctrl-C, is not for us.
     let _already_leader = setpgid(None, None);
     let served = fresh_signals()

@@ -402,6 +402,13 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "How long a worker that did not finish may take to break off its handlers and close, before it is killed."
     ),
     key!(
+        workers.titles,
+        bool,
+        ANY,
+        "true or false",
+        "Whether ps shows of the fork server and its children what they are, and of workers how many connections they have."
+    ),
+    key!(
         control.socket,
         Option<PathBuf>,
         ANY,

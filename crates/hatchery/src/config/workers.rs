@@ -59,6 +59,8 @@ pub struct WorkersConfig {
     /// How long a worker that did not finish may take to break off and close, before it is killed;
     /// zero kills it at once.
     pub kill_timeout: Duration,
+    /// Whether `ps` shows what a process is, and of a worker its number and how many connections it has.
+    pub titles: bool,
 }
 
 impl Default for WorkersConfig {
@@ -81,6 +83,7 @@ impl Default for WorkersConfig {
             hard_deadline: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
             kill_timeout: Duration::from_secs(5),
+            titles: true,
         }
     }
 }

@@ -172,6 +172,10 @@ pub(crate) async fn run(mut launch: Launch) -> Result<()> {
         // Where that is not allowed, this thread is scheduled as any other.
         let _refused = hatchery_os::schedule_as_batch();
     }
+    if launch.plan.workers.titles {
+        // Without it nothing is missing but a title; why there is no fork server, who needs it finds out.
+        let _untitled = hatchery_process::title_fork_server();
+    }
     let hooks = std::mem::take(&mut launch.hooks).run(&launch.exchange.events)?;
     let mut front_end = FrontEnd::new(launch)?;
     front_end.outside.tell(ServerEvent::Starting {

@@ -134,6 +134,9 @@ impl FrontEnd {
         if plan.config.admin != self.plan.config.admin {
             return Err(needs_restart("admin.bind"));
         }
+        if plan.workers.titles != self.plan.workers.titles {
+            return Err(needs_restart("workers.titles"));
+        }
         if plan.is_direct() && plan.server.bind != self.plan.server.bind {
             return Err(needs_restart("server.bind"));
         }

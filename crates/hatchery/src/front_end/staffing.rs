@@ -112,6 +112,7 @@ impl FrontEnd {
             is_gated: plan.is_direct() && self.upgrade.is_waiting(),
             direct_share: plan.direct_share(),
             is_batch: plan.server.scheduling == Scheduling::Batch,
+            has_title: plan.workers.titles,
             logs_json: plan.config.log.format == LogFormat::Json,
             logs_access: plan.config.log.access,
             has_start_hook: plan.body.start_hook.is_some(),

@@ -32,6 +32,20 @@ impl ServerBuilder {
         self
     }
 
+    /// Chooses whether `ps` shows what the server's processes are: `hatchery: worker 3 [12 conns]` and
+    /// `hatchery: fork server`. The main process keeps its command line.
+    ///
+    /// The count follows within a second. `std::env::args` returns the same as ever. Where the kernel has no title
+    /// to give, the command line stays.
+    ///
+    /// # Default
+    ///
+    /// It does.
+    pub fn process_titles(&mut self, are_on: bool) -> &mut Self {
+        self.config.workers.titles = are_on;
+        self
+    }
+
     /// Gives a new program that is to take over this long to become ready.
     ///
     /// # Default
@@ -152,6 +166,7 @@ mod tests {
         server.restart_limit(7, SECOND, 2 * SECOND);
         server.poison(0, 3 * SECOND);
         server.max_memory(ByteSize::new(1 << 30), MemoryMeasure::Proportional);
+        server.process_titles(false);
 
         let (workers, poison) = (&server.config.workers, &server.config.server);
         assert_eq!(workers.restart_intensity, 7);
@@ -161,6 +176,7 @@ mod tests {
         );
         assert_eq!(workers.max_memory, ByteSize::new(1 << 30));
         assert_eq!(workers.memory_measure, MemoryMeasure::Proportional);
+        assert!(!workers.titles);
         assert_eq!((poison.poison_after, poison.poison_time), (0, 3 * SECOND));
     }
 

@@ -109,6 +109,8 @@ where
         breaking_off::break_off_in_hand(context);
         context.arrived(handover.sent_at);
         context.connection_began();
+        // No task shows it here, and two such writes cost nothing beside a hand-off.
+        context.title.show(1);
         let since = Instant::now();
         let access = context.begin_access(info, false);
         let ended = |how| {
@@ -136,5 +138,6 @@ where
             }
         }
         context.connection_ended(since.elapsed());
+        context.title.show(0);
     })
 }

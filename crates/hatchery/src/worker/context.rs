@@ -15,6 +15,7 @@ use super::access::Access;
 use super::breaking_off::BrokenOff;
 use super::clocks::Clocks;
 use super::connection::ConnectionInfo;
+use super::title::Title;
 use crate::metrics::{Page, Tally, clock_nanos};
 
 /// The longest complaint that is sent to the front end.
@@ -62,6 +63,8 @@ pub(crate) struct Context {
     pub(super) link: WorkerLink,
     /// What this worker counts.
     pub(super) page: &'static Page,
+    /// What `ps` shows of it.
+    pub(super) title: Title,
     pub(super) seat: u32,
     pub(super) generation: u32,
     /// How many connections its descriptor table has room for.
@@ -114,6 +117,7 @@ impl Context {
         Self {
             link,
             page,
+            title: Title::none(),
             seat,
             generation,
             room: u32::MAX,
@@ -177,7 +181,8 @@ impl Context {
     }
 
     pub(super) fn connection_began(&self) {
-        self.live.fetch_add(1, Ordering::Relaxed);
+        self.live.fetch_add(1, Ordering::SeqCst);
+        self.title.count_changed();
         self.page.count(Tally::Taken, 1);
     }
 
@@ -202,6 +207,7 @@ impl Context {
         self.page.count(Tally::Finished, 1);
         self.page.held(held);
         self.live.fetch_sub(1, Ordering::SeqCst);
+        self.title.count_changed();
         if !self.is_awaited.load(Ordering::SeqCst) {
             return;
         }

@@ -27,6 +27,7 @@ mod proxy_header;
 mod pulse;
 mod start;
 mod stream;
+mod title;
 #[cfg(all(feature = "axum", feature = "tls"))]
 mod tls_listener;
 #[cfg(feature = "hyper")]
@@ -133,6 +134,7 @@ where
     };
     let outcome = runtime.block_on(async {
         pulse::start(context).map_err(|error| error.to_string())?;
+        tokio::spawn(context.title.follow(|| context.live()));
         let receiver = Receiver::new(context).map_err(|error| error.to_string())?;
         let worker = Worker::new(context, receiver);
         tokio::select! {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clocks::Clocks;
 use super::context::{Context, STATE};
+use super::title::Title;
 use crate::config::{LogConfig, LogFormat};
 use crate::error::HandlerResult;
 use crate::metrics::Page;
@@ -41,6 +42,8 @@ pub(crate) struct WorkerStart {
     pub(crate) direct_share: u32,
     /// Whether it is scheduled as batch work.
     pub(crate) is_batch: bool,
+    /// Whether `ps` shows which worker it is.
+    pub(crate) has_title: bool,
     /// Whether it logs in JSON.
     pub(crate) logs_json: bool,
     /// Whether it logs each connection that is over.
@@ -115,6 +118,10 @@ pub(super) fn set_up(start: Start) -> Option<&'static Context> {
         },
     };
     let mut context = Context::new(link, page, (told.seat, told.generation));
+    // Before the program's hook, which may start threads.
+    if told.has_title {
+        context.title = Title::claim(told.seat);
+    }
     context.bell = Mutex::new(Some(bell));
     let mut listeners: Vec<_> = descriptors.collect();
     if told.is_gated {
@@ -157,6 +164,7 @@ pub(super) fn set_up(start: Start) -> Option<&'static Context> {
     }
     context.install();
     crate::log::install_default(&log);
+    context.title.log_refusal();
     Some(context)
 }
 

@@ -14,15 +14,15 @@ fn refusal(text: &str) -> String {
 fn an_unknown_key_is_answered_with_the_one_meant_and_all_others() {
     assert_eq!(
         refusal("\n[workers]\ncount = 1\ncuont = 2"),
-        "hatchery.toml:4: unknown key workers.cuont; did you mean workers.count? allowed here: count, max_concurrency, max_connections, max_memory, memory_measure, max_age, max_descriptors, max_unavailable, restart_intensity, restart_window, restart_pause, start_timeout, stall_timeout, soft_deadline, hard_deadline, drain_timeout, kill_timeout"
+        "hatchery.toml:4: unknown key workers.cuont; did you mean workers.count? allowed here: count, max_concurrency, max_connections, max_memory, memory_measure, max_age, max_descriptors, max_unavailable, restart_intensity, restart_window, restart_pause, start_timeout, stall_timeout, soft_deadline, hard_deadline, drain_timeout, kill_timeout, titles"
     );
     assert_eq!(
         refusal("workers.colour = 1"),
-        "hatchery.toml:1: unknown key workers.colour; allowed here: count, max_concurrency, max_connections, max_memory, memory_measure, max_age, max_descriptors, max_unavailable, restart_intensity, restart_window, restart_pause, start_timeout, stall_timeout, soft_deadline, hard_deadline, drain_timeout, kill_timeout"
+        "hatchery.toml:1: unknown key workers.colour; allowed here: count, max_concurrency, max_connections, max_memory, memory_measure, max_age, max_descriptors, max_unavailable, restart_intensity, restart_window, restart_pause, start_timeout, stall_timeout, soft_deadline, hard_deadline, drain_timeout, kill_timeout, titles"
     );
     assert_eq!(
         refusal("[workers]\ndispatch = \"hash\""),
-        "hatchery.toml:2: unknown key workers.dispatch; did you mean server.dispatch? allowed here: count, max_concurrency, max_connections, max_memory, memory_measure, max_age, max_descriptors, max_unavailable, restart_intensity, restart_window, restart_pause, start_timeout, stall_timeout, soft_deadline, hard_deadline, drain_timeout, kill_timeout"
+        "hatchery.toml:2: unknown key workers.dispatch; did you mean server.dispatch? allowed here: count, max_concurrency, max_connections, max_memory, memory_measure, max_age, max_descriptors, max_unavailable, restart_intensity, restart_window, restart_pause, start_timeout, stall_timeout, soft_deadline, hard_deadline, drain_timeout, kill_timeout, titles"
     );
     assert_eq!(
         refusal("backlog = 5"),
@@ -164,7 +164,7 @@ fn a_variable_is_named_by_itself() {
     );
     assert_eq!(
         refusal("HATCHERY_WORKERS_CUONT", "1"),
-        "HATCHERY_WORKERS_CUONT: unknown variable; did you mean HATCHERY_WORKERS_COUNT? allowed here: HATCHERY_WORKERS_COUNT, HATCHERY_WORKERS_MAX_CONCURRENCY, HATCHERY_WORKERS_MAX_CONNECTIONS, HATCHERY_WORKERS_MAX_MEMORY, HATCHERY_WORKERS_MEMORY_MEASURE, HATCHERY_WORKERS_MAX_AGE, HATCHERY_WORKERS_MAX_DESCRIPTORS, HATCHERY_WORKERS_MAX_UNAVAILABLE, HATCHERY_WORKERS_RESTART_INTENSITY, HATCHERY_WORKERS_RESTART_WINDOW, HATCHERY_WORKERS_RESTART_PAUSE, HATCHERY_WORKERS_START_TIMEOUT, HATCHERY_WORKERS_STALL_TIMEOUT, HATCHERY_WORKERS_SOFT_DEADLINE, HATCHERY_WORKERS_HARD_DEADLINE, HATCHERY_WORKERS_DRAIN_TIMEOUT, HATCHERY_WORKERS_KILL_TIMEOUT"
+        "HATCHERY_WORKERS_CUONT: unknown variable; did you mean HATCHERY_WORKERS_COUNT? allowed here: HATCHERY_WORKERS_COUNT, HATCHERY_WORKERS_MAX_CONCURRENCY, HATCHERY_WORKERS_MAX_CONNECTIONS, HATCHERY_WORKERS_MAX_MEMORY, HATCHERY_WORKERS_MEMORY_MEASURE, HATCHERY_WORKERS_MAX_AGE, HATCHERY_WORKERS_MAX_DESCRIPTORS, HATCHERY_WORKERS_MAX_UNAVAILABLE, HATCHERY_WORKERS_RESTART_INTENSITY, HATCHERY_WORKERS_RESTART_WINDOW, HATCHERY_WORKERS_RESTART_PAUSE, HATCHERY_WORKERS_START_TIMEOUT, HATCHERY_WORKERS_STALL_TIMEOUT, HATCHERY_WORKERS_SOFT_DEADLINE, HATCHERY_WORKERS_HARD_DEADLINE, HATCHERY_WORKERS_DRAIN_TIMEOUT, HATCHERY_WORKERS_KILL_TIMEOUT, HATCHERY_WORKERS_TITLES"
     );
 }
 
@@ -212,7 +212,7 @@ fn a_flag_is_named_by_itself() {
     );
     assert_eq!(
         refusal("workers.cuont", "2"),
-        "--flag: unknown key workers.cuont; did you mean workers.count? allowed here: count, max_concurrency, max_connections, max_memory, memory_measure, max_age, max_descriptors, max_unavailable, restart_intensity, restart_window, restart_pause, start_timeout, stall_timeout, soft_deadline, hard_deadline, drain_timeout, kill_timeout"
+        "--flag: unknown key workers.cuont; did you mean workers.count? allowed here: count, max_concurrency, max_connections, max_memory, memory_measure, max_age, max_descriptors, max_unavailable, restart_intensity, restart_window, restart_pause, start_timeout, stall_timeout, soft_deadline, hard_deadline, drain_timeout, kill_timeout, titles"
     );
     assert_eq!(
         refusal("wrokers.count", "2"),

@@ -118,6 +118,7 @@ fn any_workers() -> impl Strategy<Value = WorkersConfig> {
             hard_deadline: Duration::from_micros(hard),
             drain_timeout: Duration::from_micros(drain),
             kill_timeout: Duration::from_micros(kill),
+            titles: kill % 2 == 0,
         },
     )
 }
@@ -166,6 +167,7 @@ soft_deadline = "0s"                 # default
 hard_deadline = "0s"                 # default
 drain_timeout = "30s"                # default
 kill_timeout = "5s"                  # default
+titles = true                        # default
 
 [control]
 socket = ""                          # default

@@ -33,7 +33,7 @@ const fn case(
     }
 }
 
-const CASES: [Case; 36] = [
+const CASES: [Case; 37] = [
     case(
         "server.bind",
         (r#"["fd:7"]"#, "fd:7", r#"["fd:7"]"#),
@@ -214,6 +214,12 @@ const CASES: [Case; 36] = [
         (r#""5s""#, "5s", r#""5s""#),
         "5",
         Some("-5s"),
+    ),
+    case(
+        "workers.titles",
+        ("false", "false", "false"),
+        "1",
+        Some("off"),
     ),
     case(
         "control.socket",
