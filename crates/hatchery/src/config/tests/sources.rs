@@ -33,7 +33,7 @@ const fn case(
     }
 }
 
-const CASES: [Case; 36] = [
+const CASES: [Case; 37] = [
     case(
         "server.bind",
         (r#"["fd:7"]"#, "fd:7", r#"["fd:7"]"#),
@@ -41,6 +41,12 @@ const CASES: [Case; 36] = [
         Some("fd:1"),
     ),
     case("server.backlog", ("0x40", "6_4", "64"), "65536", Some("0")),
+    case(
+        "server.fd_store",
+        ("true", "true", "true"),
+        r#""true""#,
+        Some("yes"),
+    ),
     case(
         "server.max_connections",
         ("10_000", "10_000", "10000"),
