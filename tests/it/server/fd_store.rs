@@ -8,13 +8,14 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
+use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use super::client::Client;
 use super::{Server, configure, server};
-use crate::support::{Deadline, Setup, eventually, fixture};
+use crate::support::{Deadline, Process, Setup, eventually, fixture};
 
 /// Ends the thread that keeps descriptors.
 const STOP: &str = "STOP";
@@ -34,16 +35,16 @@ impl Systemd {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let socket = UnixDatagram::bind(folder.path().join("notify"));
         let socket = socket.expect("a socket can be bound");
+        set_socket_passcred(&socket, true).expect("senders can be known");
         let kept = Arc::new(Mutex::new(Vec::new()));
         let store = Arc::clone(&kept);
         Self {
             kept,
             folder,
-            keeper: Some(thread::spawn(
-                move || {
-                    while take_message(&socket, &store) {}
-                },
-            )),
+            keeper: Some(thread::spawn(move || {
+                let mut main = None;
+                while take_message(&socket, &store, &mut main) {}
+            })),
         }
     }
 
@@ -116,20 +117,42 @@ impl Drop for Systemd {
 }
 
 /// Does what one message says; false if there will be no more.
-fn take_message(socket: &UnixDatagram, store: &Mutex<Vec<(String, OwnedFd)>>) -> bool {
+fn take_message(
+    socket: &UnixDatagram,
+    store: &Mutex<Vec<(String, OwnedFd)>>,
+    main: &mut Option<Pid>,
+) -> bool {
     let mut buffer = [0; 4096];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8), ScmCredentials(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let parts = &mut [IoSliceMut::new(&mut buffer)];
     let received = recvmsg(socket, parts, &mut control, RecvFlags::CMSG_CLOEXEC);
     let received = received.expect("a message comes");
-    let descriptors = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors.collect::<Vec<_>>()),
-        _ => None,
-    });
+    let (mut descriptors, mut sender) = (None, None);
+    for message in control.drain() {
+        match message {
+            RecvAncillaryMessage::ScmRights(sent) => descriptors = Some(sent.collect::<Vec<_>>()),
+            RecvAncillaryMessage::ScmCredentials(who) => sender = Some(who.pid),
+            _ => {}
+        }
+    }
     let text = String::from_utf8_lossy(&buffer[..received.bytes]).into_owned();
     let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key));
     let mut store = store.lock().expect(INTACT);
+    let find = |pid: Pid| Process::find(pid.as_raw_nonzero().get());
+    let is_alive = main
+        .and_then(find)
+        .is_some_and(|process| process.is_alive());
+    if !is_alive {
+        *main = sender;
+    }
+    if *main != sender {
+        // As with NotifyAccess=main.
+        return text != STOP;
+    }
+    if let Some(pid) = value("MAINPID=") {
+        *main = pid.parse().ok().and_then(Pid::from_raw);
+    }
     if value("FDSTOREREMOVE=").is_some() {
         let name = value("FDNAME=").expect("what is removed has a name");
         store.retain(|(kept, _)| kept != name);

@@ -72,10 +72,8 @@ impl Notifying {
     }
 
     /// Tells nothing more: another program does.
-    pub(super) fn hand_over(&mut self, pid: u32) {
-        if let Some(notifier) = self.notifier.take() {
-            notifier.tell(&[News::MainPid(pid)]);
-        }
+    pub(super) fn fall_silent(&mut self) {
+        self.notifier = None;
         self.due = None;
     }
 

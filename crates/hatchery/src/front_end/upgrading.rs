@@ -23,7 +23,7 @@ use crate::config::{BindAddress, Origin};
 use crate::control::{Answer, Control, ControlError, ServerEvent, Upgraded};
 use crate::error::{BindError, Error, Result, with_causes};
 use crate::server::Plan;
-use crate::systemd::KeptListeners;
+use crate::systemd::{KeptListeners, News};
 use crate::upgrade::{
     Attempt, Group, Heir, Item, Legacy, Message, UpgradeError, has_taken_over, receive, send,
 };
@@ -333,19 +333,23 @@ impl FrontEnd {
         let (pid, takes_parked) = (heir.pid(), heir.parked);
         let (has_control, has_admin) = (heir.control, heir.admin);
         let groups = heir.groups.clone();
+        // systemd hears of what is kept from the main process alone: first this one, then the new one.
+        let number = pid.as_raw_nonzero().get().unsigned_abs();
+        self.keep_given(&groups);
+        self.outside.notifying.tell(&[News::MainPid(number)]);
         let channel = match heir.hand_over() {
             Ok(channel) => channel,
             Err(source) => {
+                let own = News::MainPid(std::process::id());
+                self.outside.notifying.tell(&[own]);
+                self.keep_listeners();
                 let what = "the new program ended before it was handed the server";
                 self.not_upgraded(UpgradeError::Os { what, source }.into(), asker);
                 return;
             }
         };
         self.upgrade.successor = takes_parked.then(|| Successor::new(channel).ok()).flatten();
-        // Who is told of the new program's state has to know first that it is the main process.
-        let number = pid.as_raw_nonzero().get().unsigned_abs();
-        self.keep_given(&groups);
-        self.outside.notifying.hand_over(number);
+        self.outside.notifying.fall_silent();
         self.listeners.give_away(&groups);
         if has_control {
             // Whoever connects from now on is heard by the new program.
