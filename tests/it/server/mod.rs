@@ -15,6 +15,7 @@ mod direct;
 mod distribution;
 mod embedded;
 mod ending;
+mod fd_store;
 mod first_bytes;
 mod handlers;
 mod hooks;

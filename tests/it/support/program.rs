@@ -1,17 +1,22 @@
 //! Programs that a test starts, talks to and leaves nothing of.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::io::{IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Signal, getpid, set_child_subreaper};
+use tempfile::TempDir;
 
 use super::{Deadline, Process, eventually, in_session};
 
@@ -24,6 +29,8 @@ pub(crate) struct Setup {
     wrapper: Vec<OsString>,
     /// What `tests/fixtures/launch.rs` does before it becomes the program.
     settings: Vec<String>,
+    /// Sockets of this process that the first program started gets.
+    passed: RefCell<Vec<OwnedFd>>,
     directory: Option<PathBuf>,
     errors: Option<OwnedFd>,
 }
@@ -36,6 +43,7 @@ impl Setup {
             variables: Vec::new(),
             wrapper: Vec::new(),
             settings: Vec::new(),
+            passed: RefCell::default(),
             directory: None,
             errors: None,
         }
@@ -77,6 +85,14 @@ impl Setup {
         self
     }
 
+    /// Passes sockets that this process has, as systemd does, after those of [`listen`](Self::listen).
+    ///
+    /// Once the program is started, they are open here no more.
+    pub(crate) fn pass(&mut self, sockets: Vec<OwnedFd>) -> &mut Self {
+        self.passed = sockets.into();
+        self
+    }
+
     pub(crate) fn directory(&mut self, directory: impl Into<PathBuf>) -> &mut Self {
         self.directory = Some(directory.into());
         self
@@ -104,9 +120,12 @@ impl Setup {
             None => errors.try_clone().map(OwnedFd::from),
         };
         let stderr = stderr.expect("a file can be duplicated");
+        let passed = self.passed.take();
+        let passing = (!passed.is_empty()).then(Passing::new);
         let mut command = Command::new(env!("CARGO_BIN_EXE_launch"));
         command
             .args(&self.settings)
+            .args(passing.as_ref().map(Passing::setting))
             .arg("--")
             .args(&self.wrapper)
             .arg(&self.program)
@@ -119,6 +138,9 @@ impl Setup {
             command.current_dir(directory);
         }
         let mut child = command.spawn().expect("the fixture can be executed");
+        if let Some(passing) = passing {
+            passing.pass(&passed);
+        }
         Fixture {
             process: Process::find(child.id().cast_signed()).expect("it has not been collected"),
             input: child.stdin.take(),
@@ -128,6 +150,43 @@ impl Setup {
             errors,
             child,
         }
+    }
+}
+
+/// By what sockets reach `tests/fixtures/launch.rs`.
+struct Passing {
+    listener: UnixListener,
+    folder: TempDir,
+}
+
+impl Passing {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let listener = UnixListener::bind(folder.path().join("pass"));
+        Self {
+            listener: listener.expect("a socket can be bound"),
+            folder,
+        }
+    }
+
+    fn setting(&self) -> String {
+        format!("receive={}", self.folder.path().join("pass").display())
+    }
+
+    /// Passes sockets to the program, which has been started.
+    fn pass(self, sockets: &[OwnedFd]) {
+        let (stream, _) = self.listener.accept().expect("the program connects");
+        let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(&sockets)));
+        let sent = sendmsg(
+            &stream,
+            &[IoSlice::new(b"!")],
+            &mut control,
+            SendFlags::NOSIGNAL,
+        );
+        sent.expect("the program takes them");
     }
 }
 

@@ -192,6 +192,13 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "How many connections the kernel may hold that nobody has accepted yet."
     ),
     key!(
+        server.fd_store,
+        bool,
+        ANY,
+        "true or false",
+        "Whether systemd keeps the TCP ports and abstract names that the server bound while it is started again, so that nobody is refused; takes FileDescriptorStoreMax= in the unit. No effect without systemd, and none under \"direct\"."
+    ),
+    key!(
         server.max_connections,
         NonZeroU32,
         (1, 4_294_967_295),

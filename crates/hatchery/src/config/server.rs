@@ -17,6 +17,13 @@ pub struct ServerConfig {
     pub bind: Vec<BindAddress>,
     /// How many connections the kernel may hold that nobody has accepted yet.
     pub backlog: NonZeroU32,
+    /// Whether systemd is to keep the listening sockets while the server is started again, so that
+    /// nobody is refused meanwhile: not even if the main process is killed.
+    ///
+    /// This is for TCP ports and abstract names that the server bound itself. It takes
+    /// `FileDescriptorStoreMax=` in the unit, and has no effect without systemd or under
+    /// [`Dispatch::Direct`].
+    pub fd_store: bool,
     /// How many connections may be open at once, over all workers.
     pub max_connections: NonZeroU32,
     /// What happens to a connection that no worker has room for.
@@ -63,6 +70,7 @@ impl Default for ServerConfig {
         Self {
             bind: vec![BindAddress::Tcp(([127, 0, 0, 1], 8080).into())],
             backlog: const { NonZeroU32::new(1024).expect("1024 is not zero") },
+            fd_store: false,
             max_connections: const { NonZeroU32::new(10_000).expect("10000 is not zero") },
             overload: Overload::Wait,
             reject_message: "server is busy\n".to_owned(),

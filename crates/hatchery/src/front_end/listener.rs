@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use hatchery_process::Peer;
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, acceptfrom_with};
+use rustix::net::{Shutdown, SocketFlags, acceptfrom_with};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::config::{BindAddress, Origin};
@@ -98,7 +98,7 @@ impl Listener {
         options: BindOptions,
     ) -> Result<Vec<Vec<Self>>, BindError> {
         let numbers = match address {
-            BindAddress::Systemd => passed_descriptors().map(Iterator::collect),
+            BindAddress::Systemd => passed_descriptors(),
             BindAddress::Named(name) => passed_as(name),
             _ => return Ok(vec![Self::bind(address, options)?]),
         };
@@ -167,6 +167,27 @@ impl Listener {
         };
         listener.origin = origin.clone();
         listener.configured = Some(address.clone());
+        Ok(listener)
+    }
+
+    /// Goes on with a socket that listens at `address` and that systemd has kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`take_over`](Self::take_over), and the error of `listen(2)`.
+    pub(crate) fn resume(
+        socket: OwnedFd,
+        address: &BindAddress,
+        origin: &Origin,
+        options: BindOptions,
+    ) -> Result<Self, BindError> {
+        let shown = address.to_string();
+        let mut listener = Self::take_over(socket, (address, &shown), origin)?;
+        let adapted = listener.adapt(address, options.backlog);
+        adapted.map_err(|source| BindError {
+            origin: origin.clone(),
+            ..refused(address, source)
+        })?;
         Ok(listener)
     }
 
@@ -286,6 +307,18 @@ impl Listener {
         self.configured = Some(address.clone());
         rustix::net::listen(&self.socket, i32::try_from(backlog).unwrap_or(i32::MAX))?;
         Ok(())
+    }
+
+    /// Stops listening, if the socket is this server's alone, whoever else may have it.
+    pub(crate) fn stop(&self) {
+        let is_own = matches!(
+            self.configured,
+            Some(BindAddress::Tcp(_) | BindAddress::Abstract(_))
+        );
+        if is_own {
+            // It is about to be closed anyway.
+            let _stopped = rustix::net::shutdown(&self.socket, Shutdown::Read);
+        }
     }
 
     pub(crate) fn serial(&self) -> u16 {

@@ -43,7 +43,14 @@ pub(super) struct Leaving {
     pub(super) socket: AsyncFd<OwnedFd>,
     pub(super) serial: u16,
     /// Its file goes with it.
-    _listener: Vec<Listener>,
+    group: Vec<Listener>,
+}
+
+impl Leaving {
+    /// Has nobody connect any more, also where systemd still has the socket.
+    pub(super) fn stop(&self) {
+        self.group.iter().for_each(Listener::stop);
+    }
 }
 
 impl Listeners {
@@ -80,6 +87,11 @@ impl Listeners {
     /// The sockets of each address.
     pub(super) fn groups(&self) -> &[Vec<Listener>] {
         &self.groups
+    }
+
+    /// The first socket of each address.
+    pub(super) fn firsts(&self) -> impl Iterator<Item = &Listener> {
+        self.groups.iter().map(|group| &group[0])
     }
 
     /// The place among the addresses of the listener with this serial number.
@@ -178,7 +190,7 @@ impl Listeners {
         let gone = old.into_iter().flatten();
         let gone = gone.map(|(group, socket)| Leaving {
             serial: group[0].serial(),
-            _listener: group,
+            group,
             socket,
         });
         gone.collect()
@@ -191,7 +203,7 @@ impl Listeners {
             if let Address::New(group, socket) = address {
                 gone.push(Leaving {
                     serial: self.next_serial(u16::try_from(place).unwrap_or(u16::MAX)),
-                    _listener: group,
+                    group,
                     socket,
                 });
             }

@@ -178,6 +178,9 @@ pub(crate) async fn run(mut launch: Launch) -> Result<()> {
     }
     let hooks = std::mem::take(&mut launch.hooks).run(&launch.exchange.events)?;
     let mut front_end = FrontEnd::new(launch)?;
+    if !front_end.upgrade.is_waiting() {
+        front_end.keep_listeners();
+    }
     front_end.outside.tell(ServerEvent::Starting {
         addresses: front_end.listeners.addresses(),
         workers: front_end.plan.count,
@@ -200,6 +203,7 @@ impl FrontEnd {
             control,
             admin,
             upgrade,
+            notifying,
         } = upgrading::open(&plan, launch.control)?;
         plan.check_listeners(&listeners)?;
         launch.exchange.board.open_server(plan.is_direct());
@@ -222,7 +226,7 @@ impl FrontEnd {
             staff,
             children,
             alarm: Alarm::new(),
-            outside: Outside::new(launch.exchange, launch.on_ready, control, admin),
+            outside: Outside::new(launch.exchange, launch.on_ready, control, admin, notifying),
             reload: Reload::default(),
             upgrade,
             plan,

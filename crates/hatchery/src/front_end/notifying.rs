@@ -1,11 +1,13 @@
 //! Telling systemd how the server is, if it wants to know.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::FrontEnd;
 use super::life::Phase;
+use super::listener::Listener;
 use super::roster::Stage;
-use crate::systemd::{News, Notifier};
+use crate::systemd::{KeptListeners, News, Notifier, kept_name};
 
 /// Who is told, and when next.
 #[derive(Debug, Default)]
@@ -13,6 +15,8 @@ pub(super) struct Notifying {
     notifier: Option<Notifier>,
     /// When it must be said that the server is alive.
     pub(super) due: Option<Duration>,
+    /// The names of the listeners that it keeps for the next start.
+    kept: Vec<String>,
 }
 
 impl Notifying {
@@ -24,14 +28,52 @@ impl Notifying {
         Self {
             notifier,
             due: None,
+            kept: Vec::new(),
         }
     }
 
-    /// Tells nothing more: another program does.
-    pub(super) fn hand_over(&mut self, pid: u32) {
-        if let Some(notifier) = self.notifier.take() {
-            notifier.tell(&[News::MainPid(pid)]);
+    /// Goes on with what systemd has kept: those that nobody took are closed, there as well.
+    pub(super) fn resume(&mut self, kept: KeptListeners, taken: &[(String, BorrowedFd<'_>)]) {
+        self.kept = kept.close();
+        self.forget_all_but(taken);
+    }
+
+    /// Has systemd keep these listeners for the next start, and no others.
+    pub(super) fn keep(&mut self, wanted: &[(String, BorrowedFd<'_>)]) {
+        self.forget_all_but(wanted);
+        let Some(notifier) = &self.notifier else {
+            return;
+        };
+        for (name, socket) in wanted {
+            if self.kept.contains(name) {
+                continue;
+            }
+            match notifier.keep(name, *socket) {
+                Ok(()) => self.kept.push(name.clone()),
+                Err(error) => tracing::warn!(name, %error, "systemd cannot keep a listener"),
+            }
         }
+    }
+
+    fn forget_all_but(&mut self, wanted: &[(String, BorrowedFd<'_>)]) {
+        let Some(notifier) = &self.notifier else {
+            return;
+        };
+        self.kept.retain(|name| {
+            if wanted.iter().any(|(wanted, _)| wanted == name) {
+                return true;
+            }
+            let told = notifier.forget(name);
+            if let Err(error) = &told {
+                tracing::warn!(name, %error, "systemd could not be told to keep a listener no longer");
+            }
+            told.is_err()
+        });
+    }
+
+    /// Tells nothing more: another program does.
+    pub(super) fn fall_silent(&mut self) {
+        self.notifier = None;
         self.due = None;
     }
 
@@ -42,7 +84,45 @@ impl Notifying {
     }
 }
 
+/// Those of these listeners that systemd can keep, by their names there.
+pub(super) fn keepable<'a>(
+    listeners: impl Iterator<Item = &'a Listener>,
+) -> Vec<(String, BorrowedFd<'a>)> {
+    let named = listeners.filter_map(|listener| {
+        let name = kept_name(listener.configured()?, listener.address())?;
+        Some((name, listener.as_fd()))
+    });
+    named.collect()
+}
+
 impl FrontEnd {
+    /// Has systemd keep the listeners for the next start, if it is to.
+    pub(super) fn keep_listeners(&mut self) {
+        let wanted = if self.plan.keeps_listeners() {
+            keepable(self.listeners.firsts())
+        } else {
+            Vec::new()
+        };
+        self.outside.notifying.keep(&wanted);
+    }
+
+    /// As [`keep_listeners`](Self::keep_listeners), of what an old program may have had kept.
+    pub(super) fn keep_claimed(&mut self) {
+        if !self.plan.keeps_listeners() {
+            let claimed = keepable(self.listeners.firsts()).into_iter();
+            self.outside.notifying.kept = claimed.map(|(name, _)| name).collect();
+        }
+        self.keep_listeners();
+    }
+
+    /// Has systemd keep no listener that a new program does not take over.
+    pub(super) fn keep_given(&mut self, groups: &[usize]) {
+        let listeners = self.listeners.firsts().enumerate();
+        let given = listeners.filter(|(number, _)| groups.contains(number));
+        let given = keepable(given.map(|(_, listener)| listener));
+        self.outside.notifying.forget_all_but(&given);
+    }
+
     /// Tells that the server can be used, for the first time or again.
     pub(super) fn notify_ready(&mut self, now: Duration) {
         let watchdog = self

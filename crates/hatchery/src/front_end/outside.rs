@@ -32,10 +32,11 @@ impl Outside {
         on_ready: Option<OnReady>,
         control: Served,
         admin: Served,
+        notifying: Notifying,
     ) -> Self {
         Self {
             exchange,
-            notifying: Notifying::begin(),
+            notifying,
             control,
             admin,
             complaints: Complaints::default(),

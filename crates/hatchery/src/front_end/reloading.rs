@@ -242,6 +242,7 @@ impl FrontEnd {
             .change(server.poison_after, server.poison_time);
         self.crew.check_up(plan.checks_up(), now);
         self.plan = plan;
+        self.keep_listeners();
         self.reload.count += 1;
         for seat in self.crew.seats() {
             if self.crew.get(seat).is_some_and(|it| it.epoch == epoch) {
@@ -273,6 +274,7 @@ impl FrontEnd {
     fn accept_from_the_leaving(&mut self, leaving: Vec<Leaving>, now: Duration) {
         for listener in leaving {
             self.accept_the_last_of(listener.socket.get_ref(), listener.serial, now);
+            listener.stop();
         }
     }
 

@@ -16,12 +16,14 @@ use super::FrontEnd;
 use super::bequeathing::{Successor, Testator};
 use super::commanding::{Asker, open_control, serve_control};
 use super::listener::{BindOptions, Listener};
+use super::notifying::{Notifying, keepable};
 use super::served::Served;
 use crate::admin::{open_admin, serve_admin};
 use crate::config::{BindAddress, Origin};
 use crate::control::{Answer, Control, ControlError, ServerEvent, Upgraded};
 use crate::error::{BindError, Error, Result, with_causes};
 use crate::server::Plan;
+use crate::systemd::{KeptListeners, News};
 use crate::upgrade::{
     Attempt, Group, Heir, Item, Legacy, Message, UpgradeError, has_taken_over, receive, send,
 };
@@ -91,6 +93,7 @@ pub(super) struct Opened {
     pub(super) control: Served,
     pub(super) admin: Served,
     pub(super) upgrade: Upgrade,
+    pub(super) notifying: Notifying,
 }
 
 /// Takes over what an old program listens on, and binds the rest.
@@ -99,9 +102,11 @@ pub(super) fn open(plan: &Plan, control: Control) -> Result<Opened> {
         backlog: plan.server.backlog.get(),
         sharers: if plan.is_direct() { plan.count } else { 1 },
     };
+    let mut notifying = Notifying::begin();
     let Some(mut legacy) = Legacy::take() else {
         return Ok(Opened {
-            listeners: Listener::bind_all(&plan.server.bind, &plan.bind_origins, options)?,
+            listeners: resume_or_bind(plan, options, &mut notifying)?,
+            notifying,
             admin: open_admin(plan, control.clone())?,
             control: open_control(plan, control)?,
             upgrade: Upgrade::default(),
@@ -142,6 +147,7 @@ pub(super) fn open(plan: &Plan, control: Control) -> Result<Opened> {
     };
     Ok(Opened {
         listeners,
+        notifying,
         control: socket,
         admin,
         upgrade: Upgrade {
@@ -149,6 +155,37 @@ pub(super) fn open(plan: &Plan, control: Control) -> Result<Opened> {
             ..Upgrade::default()
         },
     })
+}
+
+/// Takes what systemd has kept of an earlier run, and binds the rest.
+fn resume_or_bind(
+    plan: &Plan,
+    options: BindOptions,
+    notifying: &mut Notifying,
+) -> Result<Vec<Vec<Listener>>> {
+    let mut kept = KeptListeners::take();
+    let mut groups = Vec::new();
+    let addresses = || plan.server.bind.iter().zip(&plan.bind_origins);
+    for (address, origin) in addresses() {
+        // Where each worker has a port of its own, one that was kept is not enough.
+        let is_shared = plan.is_direct() && matches!(address, BindAddress::Tcp(_));
+        let socket = (!is_shared).then(|| kept.take_for(address)).flatten();
+        let resumed = socket.map(|socket| Listener::resume(socket, address, origin, options));
+        groups.push(resumed.transpose()?.map(|listener| vec![listener]));
+    }
+    let taken = groups.iter().flatten().flatten();
+    notifying.resume(kept, &keepable(taken));
+    let mut all = Vec::new();
+    for (group, (address, origin)) in groups.into_iter().zip(addresses()) {
+        match group {
+            Some(group) => all.push(group),
+            None => {
+                let (one, origin) = ([address.clone()], [origin.clone()]);
+                all.extend(Listener::bind_all(&one, &origin, options)?);
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// Takes over the admin listener, or opens one; with what is to serve it later, if it was taken over.
@@ -296,18 +333,23 @@ impl FrontEnd {
         let (pid, takes_parked) = (heir.pid(), heir.parked);
         let (has_control, has_admin) = (heir.control, heir.admin);
         let groups = heir.groups.clone();
+        // systemd hears of what is kept from the main process alone: first this one, then the new one.
+        let number = pid.as_raw_nonzero().get().unsigned_abs();
+        self.keep_given(&groups);
+        self.outside.notifying.tell(&[News::MainPid(number)]);
         let channel = match heir.hand_over() {
             Ok(channel) => channel,
             Err(source) => {
+                let own = News::MainPid(std::process::id());
+                self.outside.notifying.tell(&[own]);
+                self.keep_listeners();
                 let what = "the new program ended before it was handed the server";
                 self.not_upgraded(UpgradeError::Os { what, source }.into(), asker);
                 return;
             }
         };
         self.upgrade.successor = takes_parked.then(|| Successor::new(channel).ok()).flatten();
-        // Who is told of the new program's state has to know first that it is the main process.
-        let number = pid.as_raw_nonzero().get().unsigned_abs();
-        self.outside.notifying.hand_over(number);
+        self.outside.notifying.fall_silent();
         self.listeners.give_away(&groups);
         if has_control {
             // Whoever connects from now on is heard by the new program.
@@ -396,6 +438,7 @@ impl FrontEnd {
         };
         has_taken_over();
         self.listeners.claim(self.plan.server.backlog.get());
+        self.keep_claimed();
         if let Some(control) = predecessor.control {
             self.outside.control.claim_file();
             if let Err(error) = serve_control(&mut self.outside.control, control) {

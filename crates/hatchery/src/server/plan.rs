@@ -147,6 +147,11 @@ impl Plan {
         self.server.dispatch == Dispatch::Direct
     }
 
+    /// Whether systemd is to keep the listeners for the next start.
+    pub(crate) fn keeps_listeners(&self) -> bool {
+        self.server.fd_store && !self.is_direct()
+    }
+
     /// How many connections a worker that accepts for itself has at most: its own limit, and its
     /// share of the limit over all.
     pub(crate) fn direct_share(&self) -> u32 {

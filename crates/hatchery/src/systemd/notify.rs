@@ -1,14 +1,19 @@
 //! Telling systemd how the server is, as `sd_notify(3)` does.
 //!
-//! The socket is a datagram socket that is never waited for: news that finds no room is lost.
+//! The socket is a datagram socket that is never waited for: news that finds no room is lost. What
+//! systemd is to keep, or to keep no longer, is waited for a moment.
 
 use std::env;
-use std::io;
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use hatchery_process::monotonic;
+
+/// How long to wait for room for a descriptor.
+const ROOM_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Where news goes.
 #[derive(Debug)]
@@ -78,6 +83,37 @@ impl Notifier {
         if let Err(error) = sent {
             tracing::debug!(%error, "systemd could not be told");
         }
+    }
+}
+
+/// Keeping descriptors for the next start.
+impl Notifier {
+    /// Has systemd keep a listening socket under this name.
+    ///
+    /// One that it keeps already it does not keep twice.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `sendmsg(2)`. That systemd is not to keep anything, it does not say.
+    pub(crate) fn keep(&self, name: &str, socket: BorrowedFd<'_>) -> io::Result<()> {
+        // A socket that listens has no end that would have to be watched for.
+        self.send(&format!("FDSTORE=1\nFDPOLL=0\nFDNAME={name}\n"), &[socket])
+    }
+
+    /// Has systemd keep what it has under this name no longer.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `sendmsg(2)`.
+    pub(crate) fn forget(&self, name: &str) -> io::Result<()> {
+        self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}\n"), &[])
+    }
+
+    fn send(&self, text: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let socket = UnixDatagram::unbound()?;
+        socket.connect_addr(&self.address)?;
+        socket.set_write_timeout(Some(ROOM_TIMEOUT))?;
+        hatchery_os::send(&socket, &[IoSlice::new(text.as_bytes())], descriptors)
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::env;
 use std::io;
+use std::iter;
 use std::ops::Range;
 use std::os::fd::RawFd;
+
+use hatchery_os::KEPT_PREFIX;
 
 /// The first descriptor that systemd passes.
 const FIRST: RawFd = 3;
@@ -18,11 +21,13 @@ struct Variables {
 
 /// The descriptors that systemd passed, if they are meant for this process.
 ///
+/// Those that it has kept for an earlier run are not among them.
+///
 /// # Errors
 ///
 /// Returns an error that says what is missing if there are none.
-pub(crate) fn passed_descriptors() -> io::Result<Range<RawFd>> {
-    Variables::read().descriptors(std::process::id())
+pub(crate) fn passed_descriptors() -> io::Result<Vec<RawFd>> {
+    Variables::read().not_kept(std::process::id())
 }
 
 /// The descriptors that systemd passed under this name: `FileDescriptorName=` of the socket unit.
@@ -63,6 +68,22 @@ impl Variables {
         }
     }
 
+    fn not_kept(&self, own: u32) -> io::Result<Vec<RawFd>> {
+        let descriptors = self.descriptors(own)?;
+        let names = self.names.as_deref().unwrap_or_default();
+        // There may be fewer names than descriptors.
+        let names = names.split(':').chain(iter::repeat(""));
+        let passed = descriptors.zip(names);
+        let passed = passed.filter(|(_, name)| !name.starts_with(KEPT_PREFIX));
+        let found: Vec<RawFd> = passed.map(|(number, _)| number).collect();
+        if found.is_empty() {
+            return Err(missing(
+                "systemd has passed no socket but those that it kept for this program",
+            ));
+        }
+        Ok(found)
+    }
+
     fn named(&self, name: &str, own: u32) -> io::Result<Vec<RawFd>> {
         let descriptors = self.descriptors(own)?;
         let names = self.names.as_deref().unwrap_or_default();
@@ -98,11 +119,20 @@ mod tests {
     fn sockets_are_found_by_name() {
         let passed = variables("7", "3", "http:admin:http");
 
-        assert_eq!(passed.descriptors(7).unwrap(), 3..6);
+        assert_eq!(passed.not_kept(7).unwrap(), [3, 4, 5]);
         assert_eq!(passed.named("http", 7).unwrap(), [3, 5]);
         assert_eq!(passed.named("admin", 7).unwrap(), [4]);
         let error = passed.named("web", 7).unwrap_err().to_string();
         assert!(error.contains("http:admin:http"), "{error}");
+    }
+
+    #[test]
+    fn what_was_kept_is_not_what_is_passed() {
+        let passed = |count, names| variables("7", count, names).not_kept(7);
+
+        assert_eq!(passed("3", "http:hatchery/a").unwrap(), [3, 5]);
+        let error = passed("1", "hatchery/a").unwrap_err().to_string();
+        assert!(error.contains("kept"), "{error}");
     }
 
     #[test]

@@ -30,7 +30,7 @@ fn an_unknown_key_is_answered_with_the_one_meant_and_all_others() {
     );
     assert_eq!(
         refusal("[server]\n\"a\\nb\" = 5"),
-        "hatchery.toml:2: unknown key \"server.a\\nb\"; allowed here: bind, backlog, max_connections, overload, reject_message, queue_length, queue_timeout, poison_after, poison_time, dispatch, scheduling, wait_for_data, first_byte_timeout, park_timeout, upgrade_timeout"
+        "hatchery.toml:2: unknown key \"server.a\\nb\"; allowed here: bind, backlog, fd_store, max_connections, overload, reject_message, queue_length, queue_timeout, poison_after, poison_time, dispatch, scheduling, wait_for_data, first_byte_timeout, park_timeout, upgrade_timeout"
     );
 }
 

@@ -59,6 +59,7 @@ fn any_server() -> impl Strategy<Value = ServerConfig> {
             ServerConfig {
                 bind,
                 backlog: NonZeroU32::new(backlog).unwrap(),
+                fd_store: backlog % 2 == 0,
                 max_connections: NonZeroU32::new(max_connections).unwrap(),
                 overload,
                 reject_message: message,
@@ -135,6 +136,7 @@ fn the_printed_form_says_where_each_value_came_from() {
     let printed = r#"[server]
 bind = ["127.0.0.1:8080"]            # default
 backlog = 64                         # hatchery.toml:2
+fd_store = false                     # default
 max_connections = 10000              # default
 overload = "reset"                   # environment HATCHERY_SERVER_OVERLOAD
 reject_message = "server is busy\n"  # default

@@ -42,6 +42,12 @@ const CASES: [Case; 37] = [
     ),
     case("server.backlog", ("0x40", "6_4", "64"), "65536", Some("0")),
     case(
+        "server.fd_store",
+        ("true", "true", "true"),
+        r#""true""#,
+        Some("yes"),
+    ),
+    case(
         "server.max_connections",
         ("10_000", "10_000", "10000"),
         r#""10""#,
