@@ -33,7 +33,7 @@ const fn case(
     }
 }
 
-const CASES: [Case; 37] = [
+const CASES: [Case; 38] = [
     case(
         "server.bind",
         (r#"["fd:7"]"#, "fd:7", r#"["fd:7"]"#),
