@@ -12,6 +12,29 @@ use super::app::{Answer, App, Client, PATIENCE, WORKERS, process_in};
 use super::tls::CertificateFiles;
 use crate::support::{Deadline, Process, eventually};
 
+/// Checks that so many clients ask on, each as `ask_on` does until `is_over`, while workers are reloaded.
+#[track_caller]
+fn assert_asked_during_reloads(
+    app: &App,
+    clients: usize,
+    reloads: usize,
+    is_over: &AtomicBool,
+    ask_on: impl Fn() -> u32 + Sync,
+) {
+    let asked: Vec<u32> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..clients).map(|_| scope.spawn(&ask_on)).collect();
+        for _ in 0..reloads {
+            app.reload();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        let counts = clients
+            .into_iter()
+            .map(|client| client.join().expect("no client panics"));
+        counts.collect()
+    });
+    assert!(asked.iter().all(|&count| count > 0), "{asked:?}");
+}
+
 #[test]
 fn axum_app_answers_all_requests_of_a_client_in_one_worker() {
     let app = App::start("axum_app");
@@ -105,17 +128,7 @@ fn axum_app_loses_no_request_to_reloads() {
         asked
     };
 
-    let asked: Vec<u32> = thread::scope(|scope| {
-        let clients: Vec<_> = (0..4).map(|_| scope.spawn(ask_on)).collect();
-        for _ in 0..3 {
-            app.reload();
-        }
-        is_over.store(true, Ordering::Relaxed);
-        let counts = clients.into_iter().map(|client| client.join().unwrap());
-        counts.collect()
-    });
-
-    assert!(asked.iter().all(|&count| count > 0), "{asked:?}");
+    assert_asked_during_reloads(&app, 4, 3, &is_over, ask_on);
     app.end();
 }
 
@@ -249,17 +262,7 @@ fn hyper_h2_answers_each_request_on_a_connection_that_it_has_not_said_it_closes(
         asked
     };
 
-    let asked: Vec<u32> = thread::scope(|scope| {
-        let clients: Vec<_> = (0..WORKERS).map(|_| scope.spawn(ask_on)).collect();
-        for _ in 0..5 {
-            app.reload();
-        }
-        is_over.store(true, Ordering::Relaxed);
-        let counts = clients.into_iter().map(|client| client.join().unwrap());
-        counts.collect()
-    });
-
-    assert!(asked.iter().all(|&count| count > 0), "{asked:?}");
+    assert_asked_during_reloads(&app, WORKERS, 5, &is_over, ask_on);
     app.end();
 }
 
