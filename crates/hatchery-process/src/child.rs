@@ -207,6 +207,12 @@ impl Child {
         self.pid
     }
 
+    /// The process id as a number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
     /// The descriptor that becomes readable when the process has ended.
     #[must_use]
     pub fn pidfd(&self) -> BorrowedFd<'_> {

@@ -1,13 +1,12 @@
 //! The workers by their seats, and when the front end turns to them.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hatchery_process::{CHANNEL_BYTES_MAX, FromWorker};
+use hatchery_process::CHANNEL_BYTES_MAX;
 
-use super::member::{CrewMember, WorkerKey};
+use super::member::{CrewMember, Said, WorkerKey};
 use super::pulse::Rounds;
 use super::roster::Seat;
 
@@ -19,9 +18,6 @@ pub(super) const SEND_RETRY: Duration = Duration::from_millis(5);
 
 /// How often the memory and the connections of workers are looked at, where that is asked for.
 const CHECK_UP: Duration = Duration::from_secs(1);
-
-/// What a worker has said, with the descriptor of what it has parked.
-type Said = (FromWorker, Option<OwnedFd>);
 
 /// The workers that there are.
 #[derive(Debug)]

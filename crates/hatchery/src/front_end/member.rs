@@ -20,6 +20,9 @@ use super::staff::Epoch;
 use super::suspecting::Traces;
 use crate::watch::watch;
 
+/// What a worker has said, with the descriptor of what it has parked.
+pub(crate) type Said = (FromWorker, Option<OwnedFd>);
+
 /// Which worker: its seat, and how many workers were started before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WorkerKey {
@@ -173,7 +176,7 @@ impl CrewMember {
     /// The process id, once there is one.
     pub(crate) fn pid(&self) -> Option<u32> {
         match &self.process {
-            Process::Running(child) => Some(child.pid().as_raw_nonzero().get().unsigned_abs()),
+            Process::Running(child) => Some(child.id()),
             Process::Asked | Process::Doomed => None,
         }
     }
@@ -196,10 +199,7 @@ impl CrewMember {
     /// # Errors
     ///
     /// Returns an error if the worker has closed its channel or says what cannot be read.
-    pub(crate) fn read(
-        &self,
-        buffer: &mut [u8],
-    ) -> io::Result<Option<(FromWorker, Option<OwnedFd>)>> {
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<Option<Said>> {
         let mut descriptors = Vec::new();
         let channel = self.channel.get_ref();
         match hatchery_os::recv(channel, buffer, &mut descriptors) {

@@ -60,7 +60,7 @@ impl ProcessHandle {
     /// The process id. It may pass to another process once this one has ended.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.0.child.pid().as_raw_nonzero().get().unsigned_abs()
+        self.0.child.id()
     }
 
     /// The process id under another name.

@@ -59,6 +59,6 @@ impl Hand {
     }
 
     pub(super) fn pid(&self) -> u32 {
-        self.child.pid().as_raw_nonzero().get().unsigned_abs()
+        self.child.id()
     }
 }
