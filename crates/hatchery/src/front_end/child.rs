@@ -4,9 +4,9 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use hatchery_process::{Child, StartError, Starting, Usage, WaitError};
-use rustix::io::fcntl_dupfd_cloexec;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::descriptors::check_place;
 use super::member::WorkerKey;
 use crate::watch::{LOOK, readable};
 
@@ -81,7 +81,7 @@ pub(crate) async fn started(mut starting: Starting) -> Result<Child, StartError>
 
 fn is_table_full(starting: &Starting) -> bool {
     let any = starting.wait_source();
-    any.is_some_and(|any| fcntl_dupfd_cloexec(any, 0).is_err())
+    any.is_some_and(|any| check_place(any).is_err())
 }
 
 async fn exited(child: &Child) -> Result<ExitStatus, WaitError> {

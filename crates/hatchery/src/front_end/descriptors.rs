@@ -63,6 +63,15 @@ impl Room {
         if highest < limit / 2 {
             return Ok(());
         }
-        Ok(fcntl_dupfd_cloexec(any, 0).map(drop)?)
+        check_place(any)
     }
+}
+
+/// Checks that the table has a place for one more; `any` is any descriptor.
+///
+/// # Errors
+///
+/// Returns the error of `fcntl(2)`: `EMFILE` if there is none.
+pub(super) fn check_place(any: impl AsFd) -> io::Result<()> {
+    Ok(fcntl_dupfd_cloexec(any, 0).map(drop)?)
 }
