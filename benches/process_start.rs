@@ -2,7 +2,8 @@
 //!
 //! Run it with `cargo bench -p hatchery-benches --bench process_start`. A process is started, ends
 //! at once, and is waited for. `raw fork` is the floor and what the others are compared with: `fork`,
-//! `_exit` and `waitid` in this process while it is small. `fork server` is a bare child of the fork
+//! `_exit` and `waitid` in this process while it is small. `fork by hand` also gets a number from the child
+//! by a pipe, and waits by a pidfd. `fork server` is a bare child of the fork
 //! server; `process` is a `Process` whose argument and result are serialised; `command` is
 //! `std::process::Command` with `true`, for which another program has to be loaded. `grown` is
 //! the same once this process has touched 256 MiB. All contestants take turns in each round; after `--`
@@ -14,13 +15,16 @@
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
 
 use std::hint::black_box;
+use std::os::fd::AsFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use hatchery::Process;
 use hatchery_os::{Fork, exit_now, fork};
 use hatchery_process::{Entry, Program, Start, start};
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::io::{read, write};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
 /// How much the program grows.
 const GROWN_BYTES: usize = 256 << 20;
@@ -37,8 +41,9 @@ const ROUNDS: usize = 21;
 /// Starts a process, lets it end, and waits for it.
 type Contestant = fn();
 
-const SMALL: [(&str, Contestant); 4] = [
+const SMALL: [(&str, Contestant); 5] = [
     ("raw fork", raw_fork),
+    ("fork by hand", fork_by_hand),
     ("fork server", fork_server),
     ("process", process),
     ("command", command),
@@ -63,6 +68,9 @@ fn main() {
         let mut room = taken.iter_mut();
         for ((_, contestant), taken) in small.iter().zip(&mut room) {
             taken.push(measure(*contestant));
+        }
+        if grown.is_empty() {
+            continue;
         }
         let memory = grow();
         for ((_, contestant), taken) in grown.iter().zip(&mut room) {
@@ -135,6 +143,26 @@ fn raw_fork() {
         Fork::Child => exit_now(0),
         Fork::Parent(pid) => {
             waitid(WaitId::Pid(pid), WaitIdOptions::EXITED).expect("it ends");
+        }
+    }
+}
+
+fn fork_by_hand() {
+    let (results, result) = pipe_with(PipeFlags::CLOEXEC).expect("there is room for a pipe");
+    match fork().expect("this process has one thread") {
+        Fork::Child => {
+            drop(results);
+            let written = write(&result, &42_u64.to_le_bytes());
+            exit_now(u8::from(written != Ok(8)))
+        }
+        Fork::Parent(pid) => {
+            drop(result);
+            let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("it was not waited for");
+            let ended = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+            ended.expect("it ends");
+            let mut number = [0; 8];
+            assert_eq!(read(&results, &mut number), Ok(8));
+            assert_eq!(u64::from_le_bytes(number), 42);
         }
     }
 }

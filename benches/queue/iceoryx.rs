@@ -1,7 +1,8 @@
-//! The crate `iceoryx2`: a publisher that waits for room, and a subscriber that looks until something is there.
+//! The crate `iceoryx2`: a publisher that tries again while there is no room, and a subscriber that looks until
+//! something is there.
 //!
-//! An event would wake the subscriber at less cost, but a wait for one was seen to outlast its time limit, for ever.
-//! On a busy machine, with small messages, both sides were seen to wait for each other for ever, too: then end it by hand.
+//! Both yield the processor in between. Its own ways to wait were seen to outlast their time limit, for ever: an event's, which
+//! would wake the subscriber at less cost, and that of a publisher that retries until its message is delivered.
 //!
 //! Building it needs libclang, so it takes part only with the feature `iceoryx2`.
 
@@ -54,18 +55,22 @@ pub(crate) fn produce(name: &str, first: u64, count: u64, size: usize) {
         .messages
         .publisher_builder()
         .initial_max_slice_len(size)
-        .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
+        .backpressure_strategy(BackpressureStrategy::DiscardData)
         .create()
         .expect("there is one publisher");
     while services.messages.dynamic_config().number_of_subscribers() == 0 {
         std::thread::yield_now();
     }
     each(first, count, size, |message| {
-        let sample = publisher
-            .loan_slice_uninit(size)
-            .expect("there is a sample");
-        let sample = sample.write_from_slice(message);
-        sample.send().expect("somebody receives");
+        loop {
+            let sample = publisher.loan_slice_uninit(size);
+            let sample = sample.expect("there is a sample");
+            let delivered = sample.write_from_slice(message).send();
+            if delivered.expect("it can be sent") > 0 {
+                break;
+            }
+            std::thread::yield_now();
+        }
     });
     // What was sent is the publisher's memory, so it stays until all was received.
     while services.messages.dynamic_config().number_of_subscribers() > 0 {
