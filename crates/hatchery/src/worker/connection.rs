@@ -191,8 +191,7 @@ impl Drop for ConnectionGuard {
 }
 
 impl Connection {
-    pub(super) fn new(socket: OwnedFd, mut guard: ConnectionGuard, info: ConnectionInfo) -> Self {
-        guard.access = guard.context.begin_access(info, true);
+    pub(super) fn new(socket: OwnedFd, guard: ConnectionGuard, info: ConnectionInfo) -> Self {
         Self {
             stream: Stream::new(socket),
             guard,
@@ -217,8 +216,9 @@ impl Connection {
         self
     }
 
-    /// Starts its clock, for a handler gets it now.
-    pub(super) fn start_clock(mut self) -> Self {
+    /// Starts its clock and its line of the access log, for a handler gets it now.
+    pub(super) fn begin(mut self) -> Self {
+        self.guard.access = self.guard.context.begin_access(self.info, true);
         self.guard.clock = Clock::start(self.guard.context, self.info);
         self
     }

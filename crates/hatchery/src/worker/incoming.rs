@@ -201,7 +201,7 @@ impl Receiver {
 
     fn poll_next(&self, task: &mut TaskContext<'_>) -> Poll<Option<Connection>> {
         let next = self.poll_connection(task);
-        next.map(|next| next.map(Connection::start_clock))
+        next.map(|next| next.map(Connection::begin))
     }
 
     fn poll_connection(&self, task: &mut TaskContext<'_>) -> Poll<Option<Connection>> {
