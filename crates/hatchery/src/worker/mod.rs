@@ -12,6 +12,8 @@ mod breaking_off;
 mod clocks;
 mod connection;
 mod context;
+#[cfg(feature = "tower")]
+mod declining;
 mod direct;
 mod handling;
 #[cfg(all(feature = "tls", any(feature = "axum", feature = "hyper")))]
@@ -26,6 +28,8 @@ mod parking;
 mod proxied;
 mod proxy_header;
 mod pulse;
+#[cfg(feature = "tower")]
+mod service;
 mod start;
 mod stream;
 mod title;
