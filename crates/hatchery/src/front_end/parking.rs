@@ -129,6 +129,7 @@ impl FrontEnd {
             Ok(lease) => lease,
             Err(error) => return self.condemn(placement.seat, &error),
         };
+        self.outside.exchange.board.declined();
         // Where the front end has no copy any more, the worker's own descriptor is here.
         let accepted = lease.or_else(|| self.came_back(placement, socket, state));
         if let Some(accepted) = accepted {

@@ -139,7 +139,7 @@ pub struct ConnectionGuard {
     since: Instant,
     /// What the access log says of it, if there is one.
     pub(super) access: Option<Arc<Access>>,
-    /// Whether another guard has taken over.
+    /// Whether the connection is kept counted elsewhere.
     is_moved: bool,
 }
 
@@ -173,6 +173,13 @@ impl ConnectionGuard {
         if let Some(access) = &self.access {
             access.count(what, bytes);
         }
+    }
+
+    /// Counts the connection among those of this worker no more: another serves it.
+    #[cfg(feature = "tower")]
+    pub(super) fn leave(&mut self) {
+        self.is_moved = true;
+        self.context.connection_left();
     }
 
     /// Whether the connection could still go to another worker.

@@ -66,6 +66,7 @@ impl Connection {
         claim.try_decline(socket, &mut self.state)?;
         // This copy closes without a word: the peer is to notice nothing.
         drop(self.stream.take());
+        self.guard.leave();
         Ok(())
     }
 }
