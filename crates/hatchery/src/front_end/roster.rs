@@ -512,7 +512,8 @@ impl<C> Roster<C> {
     /// The worker with the fewest connections, if it has credit.
     ///
     /// If it only has to take what it was sent, it is waited for rather than passed over: a burst
-    /// would end up with whoever is quickest to take. One that is stalled is not waited for.
+    /// would end up with whoever is quickest to take. One that is stalled is not waited for, nor one that
+    /// may have a use for none.
     fn least_loaded(&self, now: Duration) -> Option<Seat> {
         let open = self.members().filter(|(_, member)| member.has_capacity());
         let ranked = open.filter_map(|(seat, member)| {
@@ -520,7 +521,8 @@ impl<C> Roster<C> {
             let is_stalled = member.in_flight() > 0 && age >= STALLED_AFTER;
             let is_full = !member.has_window();
             let rank = (is_stalled, member.leases.len(), is_full, age);
-            (!(is_stalled && is_full)).then_some((rank, seat))
+            let is_waited_for = !is_stalled && member.one_by_one == 0;
+            (!is_full || is_waited_for).then_some((rank, seat))
         });
         let ((_, _, is_full, _), seat) = ranked.min()?;
         (!is_full).then_some(Seat(seat))

@@ -3,7 +3,7 @@
 //! Here is when a connection is taken: only once the service is ready for it. What a service and its
 //! layers do with one is theirs.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 
 use tokio::task::yield_now;
 use tower_service::Service;
@@ -25,8 +25,8 @@ impl Worker {
     /// The worker becomes ready when its service does, for which it has the server's `start_timeout`. From
     /// then on a connection is taken only for a service that is ready. While it is not, the server gives what
     /// comes to other workers, also what was on its way here; if none of them is ready either, connections
-    /// wait and the server's overload policy counts for them. Under direct dispatch
-    /// nobody distributes: what the kernel has queued for this worker waits for it.
+    /// wait and the server's overload policy counts for them. Under direct dispatch nobody distributes:
+    /// what the kernel has queued for this worker waits for it.
     ///
     /// So it is when the worker is to drain: what the service is not ready for goes to the successor, and
     /// the calls are waited for.
@@ -73,7 +73,7 @@ impl Worker {
     pub async fn serve<S>(&self, mut service: S) -> Result<(), S::Error>
     where
         S: Service<Connection, Response = ()>,
-        S::Future: Future + Send + 'static,
+        S::Future: Send + 'static,
         S::Error: Into<HandlerError> + 'static,
     {
         poll_fn(|task| service.poll_ready(task)).await?;

@@ -492,7 +492,7 @@ impl World {
         let rank = |worker: &Worker| (worker.is_stalled(self.now), worker.load());
         let best = free.iter().map(|seat| rank(&self.workers[seat])).min();
         let mut slow = self.workers.values().filter(|worker| {
-            let is_full = worker.in_flight() >= worker.window();
+            let is_full = worker.in_flight() >= WINDOW && worker.one_by_one == 0;
             worker.is_open() && is_full && !worker.is_stalled(self.now)
         });
         slow.any(|worker| best.is_some_and(|best| rank(worker) < best))
