@@ -105,6 +105,15 @@ pub enum FromWorker {
         #[serde(with = "serde_bytes")]
         state: Vec<u8>,
     },
+    /// The worker has no use now for the connection of this slot, which is as it came and whose
+    /// descriptor comes with the message; the slot is free.
+    Decline {
+        /// The worker's place for it.
+        slot: u32,
+        /// What came with it.
+        #[serde(with = "serde_bytes")]
+        state: Option<Vec<u8>>,
+    },
 }
 
 /// Serialises `message` over what `buffer` held.
@@ -147,16 +156,23 @@ mod tests {
     }
 
     #[test]
-    fn a_parked_connection_with_the_longest_state_fits_in_the_receive_buffer() {
-        let message = FromWorker::Park {
-            slot: u32::MAX,
-            state: vec![7; STATE_BYTES_MAX],
+    fn a_connection_that_comes_back_with_the_longest_state_fits_in_the_receive_buffer() {
+        let (slot, state) = (u32::MAX, vec![7; STATE_BYTES_MAX]);
+        let parked = FromWorker::Park {
+            slot,
+            state: state.clone(),
         };
-        let mut bytes = Vec::new();
+        let declined = FromWorker::Decline {
+            slot,
+            state: Some(state),
+        };
+        for message in [parked, declined] {
+            let mut bytes = Vec::new();
 
-        encode(&message, &mut bytes);
+            encode(&message, &mut bytes);
 
-        assert!(bytes.len() <= CHANNEL_BYTES_MAX);
-        assert_eq!(decode::<FromWorker>(&bytes), Some(message));
+            assert!(bytes.len() <= CHANNEL_BYTES_MAX);
+            assert_eq!(decode::<FromWorker>(&bytes), Some(message));
+        }
     }
 }

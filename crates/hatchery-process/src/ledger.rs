@@ -11,6 +11,7 @@
 //! word 0         received: connections taken from the channel   (worker writes)
 //! word 1         head: events written                           (worker writes)
 //! word 2         beat: the last question that was answered      (worker writes)
+//! word 3         declining: 1 while it declines what it is sent (worker writes)
 //! word 16        wanted: tell me of the next event              (front end sets, worker clears)
 //! word 17        asked: the number of the last question         (front end writes)
 //! word 18        farewell: 1 finish what you have, 2 break off  (front end writes)
@@ -33,6 +34,7 @@ use hatchery_os::{Layout, MapError, SharedMemory};
 const RECEIVED: usize = 0;
 const HEAD: usize = 1;
 const BEAT: usize = 2;
+const DECLINING: usize = 3;
 /// On a cache line of its own: the front end writes it while the worker writes the others.
 const WANTED: usize = 16;
 const ASKED: usize = 17;
@@ -145,6 +147,16 @@ impl LedgerWriter {
         self.is_wanted()
     }
 
+    /// Writes whether this worker declines what it is sent, and says whether the front end asked to
+    /// be told that it no longer does.
+    #[must_use]
+    pub fn set_declining(&self, is_declining: bool) -> bool {
+        let declining = &self.memory.words()[DECLINING];
+        declining.store(u32::from(is_declining), Ordering::Release);
+        // Who waits for room is not helped by hearing that there is less.
+        !is_declining && self.is_wanted()
+    }
+
     /// How far this worker is on its way out.
     #[must_use]
     pub fn farewell(&self) -> Farewell {
@@ -228,6 +240,12 @@ impl LedgerReader {
     #[must_use]
     pub fn beat(&self) -> u32 {
         self.memory.words()[BEAT].load(Ordering::Acquire)
+    }
+
+    /// Whether the worker declines what it is sent.
+    #[must_use]
+    pub fn is_declining(&self) -> bool {
+        self.memory.words()[DECLINING].load(Ordering::Acquire) != 0
     }
 
     /// Tells the worker how far it is on its way out; the caller rings for it.
@@ -354,6 +372,18 @@ mod tests {
 
             assert_eq!(reader.beat(), number);
         }
+    }
+
+    #[test]
+    fn the_front_end_is_told_of_a_worker_that_no_longer_declines_and_not_of_one_that_does() {
+        let (reader, writer) = ledger(1);
+        reader.want();
+
+        assert!(!writer.set_declining(true));
+        assert!(reader.is_declining());
+
+        assert!(writer.set_declining(false));
+        assert!(!reader.is_declining());
     }
 
     #[test]

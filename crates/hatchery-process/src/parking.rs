@@ -1,4 +1,5 @@
-//! Giving a connection back to the front end, with what its next handler has to know.
+//! Giving a connection back to the front end, with what its next handler has to know: to be kept until
+//! its client says more, or for another worker.
 //!
 //! The message and the descriptor leave this process in one system call: from then on they are
 //! in the channel, whatever becomes of the worker.
@@ -41,11 +42,38 @@ pub(crate) fn try_park(
         slot,
         state: std::mem::take(state),
     };
-    let mut bytes = Vec::new();
-    encode(&message, &mut bytes);
+    let sent = send(link, &message, socket);
     if let FromWorker::Park { state: unsent, .. } = message {
         *state = unsent;
     }
+    sent
+}
+
+/// Sends the connection of `slot` back for another worker, if there is room for it now.
+pub(crate) fn try_decline(
+    link: &WorkerLink,
+    slot: u32,
+    socket: BorrowedFd<'_>,
+    state: &mut Option<Vec<u8>>,
+) -> Result<(), ParkRefusal> {
+    let message = FromWorker::Decline {
+        slot,
+        state: state.take(),
+    };
+    let sent = send(link, &message, socket);
+    if let FromWorker::Decline { state: unsent, .. } = message {
+        *state = unsent;
+    }
+    sent
+}
+
+fn send(
+    link: &WorkerLink,
+    message: &FromWorker,
+    socket: BorrowedFd<'_>,
+) -> Result<(), ParkRefusal> {
+    let mut bytes = Vec::new();
+    encode(message, &mut bytes);
     let sent = hatchery_os::send(link, &[IoSlice::new(&bytes)], &[socket]);
     sent.map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => ParkRefusal::Full,

@@ -12,7 +12,7 @@ use rustix::net::{Shutdown, shutdown};
 use crate::channel::{CHANNEL_BYTES_MAX, FromWorker, Handover, ToWorker, decode, encode};
 use crate::child::wait_readable;
 use crate::ledger::{Farewell, LedgerEvent, LedgerWriter};
-use crate::parking::{ParkRefusal, try_park};
+use crate::parking::{ParkRefusal, try_decline, try_park};
 
 /// How long to wait before sending again what the kernel had no room for.
 const SEND_RETRY: Duration = Duration::from_millis(5);
@@ -204,6 +204,13 @@ impl WorkerLink {
         }
     }
 
+    /// Notes whether this worker declines what it is sent: then it is sent nothing more.
+    pub fn set_declining(&self, is_declining: bool) {
+        if self.ledger.set_declining(is_declining) {
+            self.tell(&FromWorker::Doorbell);
+        }
+    }
+
     /// How far this worker is on its way out.
     #[must_use]
     pub fn farewell(&self) -> Farewell {
@@ -266,7 +273,8 @@ pub struct Claim {
     link: &'static WorkerLink,
     slot: u32,
     claimed: bool,
-    parked: bool,
+    /// Whether the front end has it again.
+    is_back: bool,
 }
 
 impl Claim {
@@ -277,7 +285,7 @@ impl Claim {
             link,
             slot,
             claimed: false,
-            parked: false,
+            is_back: false,
         }
     }
 
@@ -312,17 +320,40 @@ impl Claim {
         socket: BorrowedFd<'_>,
         state: &mut Vec<u8>,
     ) -> Result<(), ParkRefusal> {
-        assert!(!self.parked, "a connection is parked once");
+        assert!(!self.is_back, "a connection is parked once");
         try_park(self.link, self.slot, socket, state)?;
-        self.parked = true;
+        self.is_back = true;
+        Ok(())
+    }
+
+    /// Gives the connection, whose socket this is and which came with this state, back to the front
+    /// end for another worker, if there is room now.
+    ///
+    /// The caller closes its own copy without a word.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ParkRefusal`], and the connection is where it was.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the connection has been used.
+    pub fn try_decline(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        state: &mut Option<Vec<u8>>,
+    ) -> Result<(), ParkRefusal> {
+        assert!(self.is_unused() && !self.is_back, "it is as it came");
+        try_decline(self.link, self.slot, socket, state)?;
+        self.is_back = true;
         Ok(())
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Once it is parked the slot may be another connection's.
-        if !self.parked {
+        // Once it is given back the slot may be another connection's.
+        if !self.is_back {
             self.link.finish(self.slot);
         }
     }

@@ -22,7 +22,7 @@
 //! | `metrics` | what a program counts through the facade `metrics` is in the server's figures |
 //! | `hyper` | `HttpServer`: HTTP/1.1 and HTTP/2 with a service of hyper or tower |
 //! | `tls` | `Tls`: TLS that ends in the workers, with certificates by name and sessions that any worker resumes |
-//! | `tower` | a `tower` service of a pool |
+//! | `tower` | `Worker::serve`: a service of tower, with its layers, serves connections; and a pool is one |
 #![forbid(unsafe_code)]
 
 mod admin;

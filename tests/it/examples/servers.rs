@@ -173,6 +173,32 @@ fn worker_body_counts_for_each_worker_and_says_goodbye() {
     assert_eq!(server.wait().code(), Some(0), "{}", server.errors());
 }
 
+#[test]
+fn tower_layers_has_two_clients_in_each_worker_and_none_for_longer_than_it_may() {
+    let (mut server, address) = serve("tower_layers", "3");
+    let clients = (0..4).map(|_| BufReader::new(connect(&address)));
+    let mut clients: Vec<BufReader<TcpStream>> = clients.collect();
+    let mut welcomes: Vec<String> = clients.iter_mut().map(read_line).collect();
+    let mut fifth = BufReader::new(connect(&address));
+    let silence = Some(Duration::from_millis(100));
+    fifth.get_ref().set_read_timeout(silence).unwrap();
+    assert!(fifth.read(&mut [0; 1]).is_err(), "there is no place");
+    fifth.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+
+    let left = clients.remove(0);
+    assert_eq!(exchange(left.get_ref(), b"bye\n"), b"BYE\n");
+
+    assert_eq!(read_line(&mut fifth), welcomes[0]);
+    for client in &mut clients {
+        assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "its time is up");
+    }
+    welcomes.sort();
+    let expected = [0, 0, 1, 1].map(|worker| format!("Welcome to worker {worker}!"));
+    assert_eq!(welcomes, expected);
+    drop(fifth);
+    interrupt(&mut server);
+}
+
 /// Starts an example that says where it listens.
 pub(super) fn serve(name: &str, arguments: &str) -> (Fixture, String) {
     let mut server = example(name).args("127.0.0.1:0").args(arguments).start();

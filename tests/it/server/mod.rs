@@ -19,6 +19,7 @@ mod fd_store;
 mod first_bytes;
 mod handlers;
 mod hooks;
+mod layers;
 mod leases;
 mod listening;
 mod load;

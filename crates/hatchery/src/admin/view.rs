@@ -52,6 +52,7 @@ fn totals(sight: &Sight) -> Value {
     json!({
         "accepted": sight.accepted,
         "handed": sight.handed,
+        "declined": sight.declined,
         "rejected": sight.rejected,
         "finished": counts.of(Tally::Finished),
         "failed": counts.of(Tally::Failed),

@@ -183,6 +183,9 @@ impl FrontEnd {
             FromWorker::Park { slot, state } => {
                 self.take_parked_by(Placement { seat, slot }, socket, state, now);
             }
+            FromWorker::Decline { slot, state } => {
+                self.take_declined(Placement { seat, slot }, socket, state, now);
+            }
             FromWorker::Nack(slots) => self.take_back(seat, &slots, now),
             FromWorker::SoftDeadline {
                 connection,
@@ -252,7 +255,9 @@ impl FrontEnd {
             return Ok(false);
         }
         let taken = member.ledger.received();
+        let is_declining = member.ledger.is_declining();
         let mut news = self.roster.received(seat, taken, now)?;
+        news |= self.roster.declines(seat, is_declining);
         while let Some(event) = member.ledger.take()? {
             news = true;
             // The lease ends here: dropping it closes the front end's copy.

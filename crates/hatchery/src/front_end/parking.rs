@@ -106,29 +106,64 @@ impl FrontEnd {
             Err(error) => return self.condemn(placement.seat, &error),
         };
         self.acquit(placement);
+        match self.came_back(placement, socket, Some(state)) {
+            Some(accepted) => self.park(accepted, now),
+            None => self.roster.let_go(),
+        }
+    }
+
+    /// Takes back a connection that a worker has no use for now: it goes to whoever has.
+    pub(super) fn take_declined(
+        &mut self,
+        placement: Placement,
+        socket: Option<OwnedFd>,
+        state: Option<Vec<u8>>,
+        now: Duration,
+    ) {
+        // That it has taken the connection is in its ledger.
+        if let Err(error) = self.read_ledger(placement.seat, now) {
+            self.condemn(placement.seat, &error);
+            return;
+        }
+        let lease = match self.roster.declined(placement, now) {
+            Ok(lease) => lease,
+            Err(error) => return self.condemn(placement.seat, &error),
+        };
+        self.outside.exchange.board.declined();
+        // Where the front end has no copy any more, the worker's own descriptor is here.
+        let accepted = lease.or_else(|| self.came_back(placement, socket, state));
+        if let Some(accepted) = accepted {
+            self.queue.put_back(accepted, now);
+        }
+    }
+
+    /// Makes a connection of what a worker has sent back; `None` if it is lost.
+    fn came_back(
+        &mut self,
+        placement: Placement,
+        socket: Option<OwnedFd>,
+        state: Option<Vec<u8>>,
+    ) -> Option<Accepted> {
         let member = self.crew.get_mut(placement.seat);
         let origin = member.and_then(|member| member.origin(placement.slot));
         let origin = origin.expect("what a worker holds was placed with it");
         self.crew.is_busy = true;
         let Some(socket) = socket else {
             tracing::error!(connection = origin.id, peer = %origin.peer,
-                "a parked connection is lost: there was no descriptor for it");
-            return self.roster.let_go();
+                "a connection that a worker gave back is lost: there was no descriptor for it");
+            return None;
         };
         self.room.note(&socket);
-        self.park(
-            Accepted {
-                consumed: hatchery_os::bytes_consumed(&socket).unwrap_or(0),
-                socket,
-                id: origin.id,
-                listener: origin.listener,
-                peer: origin.peer,
-                deaths: 0,
-                first: None,
-                state: Some(state),
-            },
-            now,
-        );
+        Some(Accepted {
+            consumed: hatchery_os::bytes_consumed(&socket).unwrap_or(0),
+            socket,
+            id: origin.id,
+            listener: origin.listener,
+            peer: origin.peer,
+            deaths: 0,
+            first: None,
+            state,
+        })
     }
 
     /// Whether a worker's message may be read, which may bring a connection; makes room if need be.

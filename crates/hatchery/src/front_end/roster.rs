@@ -87,6 +87,12 @@ struct Member<C> {
     returned: u32,
     /// Whether it gets nothing because its loop does not answer.
     is_passed_over: bool,
+    /// Whether it gets nothing because it would decline it.
+    is_declining: bool,
+    /// How many it has declined, since it started.
+    declined: u32,
+    /// How many more it gets one by one, after it has declined some.
+    one_by_one: u32,
     /// How often in a row it had no room although it had no connection.
     refusals: u32,
     /// When it last took, used or finished a connection, or was given one with none on its way.
@@ -126,6 +132,9 @@ impl<C> Roster<C> {
             returned: 0,
             refusals: 0,
             is_passed_over: false,
+            is_declining: false,
+            declined: 0,
+            one_by_one: 0,
             progress: Duration::ZERO,
             heard: None,
         };
@@ -162,6 +171,38 @@ impl<C> Roster<C> {
         if let Some(member) = self.member(seat) {
             member.is_passed_over = is_passed_over;
         }
+    }
+
+    /// Gives a worker nothing while it says that it would decline it; true if that is news.
+    ///
+    /// One that has declined gets connections one by one from then on, until it has taken as many in a
+    /// row as may be on their way: of several it might again have a use for the first alone.
+    pub(crate) fn declines(&mut self, seat: Seat, is_declining: bool) -> bool {
+        let Some(member) = self.member(seat) else {
+            return false;
+        };
+        if is_declining {
+            member.one_by_one = WINDOW;
+        }
+        std::mem::replace(&mut member.is_declining, is_declining) != is_declining
+    }
+
+    /// Takes back a connection that a worker has declined.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`LeaseError`] if the worker does not have that connection.
+    pub(crate) fn declined(
+        &mut self,
+        placement: Placement,
+        now: Duration,
+    ) -> Result<Option<C>, LeaseError> {
+        let lease = self.finished(placement, now)?;
+        if let Some(member) = self.member(placement.seat) {
+            member.declined = member.declined.wrapping_add(1);
+            member.one_by_one = WINDOW;
+        }
+        Ok(lease)
     }
 
     /// Takes a worker that is gone off the roster.
@@ -307,6 +348,7 @@ impl<C> Roster<C> {
         if news > 0 {
             member.received = total;
             member.refusals = 0;
+            member.one_by_one = member.one_by_one.saturating_sub(news);
             member.progressed(now);
         }
         Ok(news > 0)
@@ -405,10 +447,13 @@ impl<C> Roster<C> {
         Some(member.stage)
     }
 
-    /// How many connections a worker has been given since it started.
+    /// How many connections a worker has been given since it started, and has not sent back unserved.
     pub(crate) fn served(&self, seat: Seat) -> u32 {
         let member = self.seated(seat);
-        member.map_or(0, |member| member.placed.wrapping_sub(member.returned))
+        member.map_or(0, |member| {
+            let unserved = member.returned.wrapping_add(member.declined);
+            member.placed.wrapping_sub(unserved)
+        })
     }
 
     /// When a worker was last seen to take, use or finish a connection, if it was.
@@ -467,7 +512,8 @@ impl<C> Roster<C> {
     /// The worker with the fewest connections, if it has credit.
     ///
     /// If it only has to take what it was sent, it is waited for rather than passed over: a burst
-    /// would end up with whoever is quickest to take. One that is stalled is not waited for.
+    /// would end up with whoever is quickest to take. One that is stalled is not waited for, nor one that
+    /// may have a use for none.
     fn least_loaded(&self, now: Duration) -> Option<Seat> {
         let open = self.members().filter(|(_, member)| member.has_capacity());
         let ranked = open.filter_map(|(seat, member)| {
@@ -475,7 +521,8 @@ impl<C> Roster<C> {
             let is_stalled = member.in_flight() > 0 && age >= STALLED_AFTER;
             let is_full = !member.has_window();
             let rank = (is_stalled, member.leases.len(), is_full, age);
-            (!(is_stalled && is_full)).then_some((rank, seat))
+            let is_waited_for = !is_stalled && member.one_by_one == 0;
+            (!is_full || is_waited_for).then_some((rank, seat))
         });
         let ((_, _, is_full, _), seat) = ranked.min()?;
         (!is_full).then_some(Seat(seat))
@@ -503,13 +550,15 @@ impl<C> Member<C> {
 
     /// Whether it may have another connection.
     fn has_capacity(&self) -> bool {
-        let is_open = self.stage == Stage::Ready && !self.is_passed_over;
+        let is_shunned = self.is_passed_over || self.is_declining;
+        let is_open = self.stage == Stage::Ready && !is_shunned;
         is_open && self.leases.len() < self.capacity
     }
 
     /// Whether another connection may be on its way to it.
     fn has_window(&self) -> bool {
-        self.in_flight() < WINDOW
+        let window = if self.one_by_one > 0 { 1 } else { WINDOW };
+        self.in_flight() < window
     }
 }
 

@@ -16,6 +16,7 @@ use crate::control::{Retirement, ServerEvent};
 pub(crate) struct Board {
     accepted: AtomicU64,
     handed: AtomicU64,
+    declined: AtomicU64,
     rejected: AtomicU64,
     /// Whether workers accept, and the front end sees nothing of it.
     is_direct: AtomicBool,
@@ -60,6 +61,7 @@ pub(crate) struct Life {
 pub(crate) struct Sight {
     pub(crate) accepted: u64,
     pub(crate) handed: u64,
+    pub(crate) declined: u64,
     pub(crate) rejected: u64,
     pub(crate) life: Life,
     pub(crate) totals: Totals,
@@ -104,6 +106,10 @@ impl Board {
         self.handed.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn declined(&self) {
+        self.declined.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn rejected(&self) {
         self.rejected.fetch_add(1, Relaxed);
     }
@@ -142,6 +148,7 @@ impl Board {
         Sight {
             accepted: or_taken(&self.accepted),
             handed: or_taken(&self.handed),
+            declined: self.declined.load(Relaxed),
             rejected: self.rejected.load(Relaxed),
             life,
             totals,

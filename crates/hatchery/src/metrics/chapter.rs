@@ -58,6 +58,7 @@ fn example() -> String {
     let sight = Sight {
         accepted: 0,
         handed: 0,
+        declined: 0,
         rejected: 0,
         life,
         totals: Totals::default(),

@@ -52,6 +52,11 @@ impl Text {
                 sight.handed,
             ),
             (
+                "connections_declined",
+                "Connections that a worker had no use for and gave back, each time one was.",
+                sight.declined,
+            ),
+            (
                 "connections_finished",
                 "Connections that a worker had in its hands and has no more.",
                 counts.of(Tally::Finished),

@@ -139,7 +139,7 @@ pub struct ConnectionGuard {
     since: Instant,
     /// What the access log says of it, if there is one.
     pub(super) access: Option<Arc<Access>>,
-    /// Whether another guard has taken over.
+    /// Whether the connection is kept counted elsewhere.
     is_moved: bool,
 }
 
@@ -175,6 +175,13 @@ impl ConnectionGuard {
         }
     }
 
+    /// Counts the connection among those of this worker no more: another serves it.
+    #[cfg(feature = "tower")]
+    pub(super) fn leave(&mut self) {
+        self.is_moved = true;
+        self.context.connection_left();
+    }
+
     /// Whether the connection could still go to another worker.
     fn is_unused(&self) -> bool {
         self.claim.as_ref().is_some_and(Claim::is_unused)
@@ -191,8 +198,7 @@ impl Drop for ConnectionGuard {
 }
 
 impl Connection {
-    pub(super) fn new(socket: OwnedFd, mut guard: ConnectionGuard, info: ConnectionInfo) -> Self {
-        guard.access = guard.context.begin_access(info, true);
+    pub(super) fn new(socket: OwnedFd, guard: ConnectionGuard, info: ConnectionInfo) -> Self {
         Self {
             stream: Stream::new(socket),
             guard,
@@ -217,8 +223,9 @@ impl Connection {
         self
     }
 
-    /// Starts its clock, for a handler gets it now.
-    pub(super) fn start_clock(mut self) -> Self {
+    /// Starts its clock and its line of the access log, for a handler gets it now.
+    pub(super) fn begin(mut self) -> Self {
+        self.guard.access = self.guard.context.begin_access(self.info, true);
         self.guard.clock = Clock::start(self.guard.context, self.info);
         self
     }

@@ -206,6 +206,11 @@ impl Context {
     pub(super) fn connection_ended(&self, held: Duration) {
         self.page.count(Tally::Finished, 1);
         self.page.held(held);
+        self.connection_left();
+    }
+
+    /// Notes that this worker has one connection less, which may have gone to another as it came.
+    pub(super) fn connection_left(&self) {
         self.live.fetch_sub(1, Ordering::SeqCst);
         self.title.count_changed();
         if !self.is_awaited.load(Ordering::SeqCst) {

@@ -132,7 +132,7 @@ impl Stream for Incoming {
 /// The receiving end of the channel, shared by whoever waits for connections or for the drain.
 #[derive(Debug)]
 pub(super) struct Receiver {
-    context: &'static Context,
+    pub(super) context: &'static Context,
     channel: AsyncFd<Channel>,
     state: Mutex<State>,
     drain: Notify,
@@ -157,6 +157,13 @@ impl State {
     /// Whether those who wait for the drain are to be told.
     fn has_drained(&self) -> bool {
         self.is_draining && !self.is_held
+    }
+
+    /// Has a task woken that waits for connections.
+    fn wait(&mut self, task: &TaskContext<'_>) {
+        if !matches!(&self.waiting, Some(waker) if waker.will_wake(task.waker())) {
+            self.waiting = Some(task.waker().clone());
+        }
     }
 }
 
@@ -201,7 +208,7 @@ impl Receiver {
 
     fn poll_next(&self, task: &mut TaskContext<'_>) -> Poll<Option<Connection>> {
         let next = self.poll_connection(task);
-        next.map(|next| next.map(Connection::start_clock))
+        next.map(|next| next.map(Connection::begin))
     }
 
     fn poll_connection(&self, task: &mut TaskContext<'_>) -> Poll<Option<Connection>> {
@@ -236,9 +243,7 @@ impl Receiver {
             }
             return Poll::Ready(last);
         }
-        if !matches!(&state.waiting, Some(waker) if waker.will_wake(task.waker())) {
-            state.waiting = Some(task.waker().clone());
-        }
+        state.wait(task);
         Poll::Pending
     }
 
@@ -325,6 +330,46 @@ impl Receiver {
         if let Some(waker) = waiting {
             waker.wake();
         }
+    }
+}
+
+#[cfg(feature = "tower")]
+impl Receiver {
+    /// Says whether this worker declines what it is sent.
+    pub(super) fn set_declining(&self, is_declining: bool) {
+        self.context.link.set_declining(is_declining);
+    }
+
+    /// Waits until connections were sent that are still here; false if none will be.
+    pub(super) fn poll_sent(&self, task: &mut TaskContext<'_>) -> Poll<bool> {
+        loop {
+            let mut state = self.lock();
+            if !state.arrived.is_empty() {
+                return Poll::Ready(true);
+            }
+            // What a worker could accept is not sent, and waits for it.
+            if state.is_draining && state.acceptor.is_none() {
+                return Poll::Ready(false);
+            }
+            state.wait(task);
+            drop(state);
+            let Poll::Ready(Ok(mut guard)) = self.channel.poll_read_ready(task) else {
+                return Poll::Pending;
+            };
+            if self.take_message() == Taken::Nothing {
+                guard.clear_ready();
+            }
+        }
+    }
+
+    /// Takes the connection that was sent last.
+    pub(super) fn take_last(&self) -> Option<Connection> {
+        self.lock().arrived.pop_back()
+    }
+
+    /// Puts back what was taken so.
+    pub(super) fn put_last(&self, connection: Connection) {
+        self.lock().arrived.push_back(connection);
     }
 }
 

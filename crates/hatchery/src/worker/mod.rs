@@ -12,7 +12,10 @@ mod breaking_off;
 mod clocks;
 mod connection;
 mod context;
+#[cfg(feature = "tower")]
+mod declining;
 mod direct;
+mod handling;
 #[cfg(all(feature = "tls", any(feature = "axum", feature = "hyper")))]
 mod handshake;
 #[cfg(feature = "hyper")]
@@ -25,6 +28,8 @@ mod parking;
 mod proxied;
 mod proxy_header;
 mod pulse;
+#[cfg(feature = "tower")]
+mod service;
 mod start;
 mod stream;
 mod title;
@@ -34,9 +39,7 @@ mod tls_listener;
 mod turns;
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use futures::FutureExt as _;
 use hatchery_process::{Farewell, Start};
 
 pub use self::blocking::BlockingConnection;
@@ -57,9 +60,9 @@ pub use self::tls_listener::TlsListener;
 pub(crate) use self::clocks::soft_hook;
 pub(crate) use self::start::{WorkerStart, start_hook, state_installer};
 
+use self::handling::handle;
 use self::incoming::Receiver;
 use crate::error::HandlerResult;
-use crate::metrics::Tally;
 use crate::server::FromSocket;
 
 /// The exit code of a worker that could not be set up or whose body failed.
@@ -74,38 +77,7 @@ where
     run(start, move |worker| async move {
         let mut incoming = worker.incoming();
         while let Some(connection) = incoming.accept().await {
-            let (id, peer) = (connection.id(), connection.peer());
-            let access = connection.guard.access.clone();
-            let measured_for = access.clone();
-            let ended = move |how| {
-                if let Some(access) = &access {
-                    access.ended(how);
-                }
-            };
-            let worker = context::seat();
-            // Calling the handler runs the program's code: it may panic, like its future.
-            let Ok(future) = catch_unwind(AssertUnwindSafe(|| handler(connection))) else {
-                context::count(Tally::Panicked);
-                ended("panicked");
-                tracing::error!(worker, connection = id, %peer, "the handler panicked");
-                continue;
-            };
-            tokio::spawn(async move {
-                let handler = access::measured(measured_for, future);
-                match AssertUnwindSafe(handler).catch_unwind().await {
-                    Ok(Ok(())) => ended("ok"),
-                    Ok(Err(error)) => {
-                        context::count(Tally::Failed);
-                        ended("failed");
-                        tracing::warn!(worker, connection = id, %peer, %error, "the handler failed");
-                    }
-                    Err(_) => {
-                        context::count(Tally::Panicked);
-                        ended("panicked");
-                        tracing::error!(worker, connection = id, %peer, "the handler panicked");
-                    }
-                }
-            });
+            handle(connection, handler);
         }
         worker.finished().await;
         Ok(())

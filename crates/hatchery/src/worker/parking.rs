@@ -173,10 +173,7 @@ impl Connection {
             let socket = self.stream.socket().ok_or(ParkFailure::HandlerEnded)?;
             match claim.try_park(socket, state) {
                 Ok(()) => return Ok(()),
-                Err(ParkRefusal::Full) => room_in_channel(context).await?,
-                // The kernel does not tell when there are fewer.
-                Err(ParkRefusal::TooManyOnTheirWay) => tokio::time::sleep(LOOK).await,
-                Err(refusal) => return Err(refusal.into()),
+                Err(refusal) => wait_to_send(context, refusal).await?,
             }
         }
     }
@@ -223,6 +220,26 @@ fn check_len(state: &[u8]) -> Result<(), ParkFailure> {
         return Err(ParkFailure::TooLong(state.len()));
     }
     Ok(())
+}
+
+/// Waits until what was refused may be tried again.
+///
+/// # Errors
+///
+/// Returns why it is of no use.
+pub(super) async fn wait_to_send(
+    context: &Context,
+    refusal: ParkRefusal,
+) -> Result<(), ParkFailure> {
+    match refusal {
+        ParkRefusal::Full => room_in_channel(context).await,
+        // The kernel does not tell when there are fewer.
+        ParkRefusal::TooManyOnTheirWay => {
+            tokio::time::sleep(LOOK).await;
+            Ok(())
+        }
+        refusal => Err(refusal.into()),
+    }
 }
 
 /// Waits until the front end has read something.

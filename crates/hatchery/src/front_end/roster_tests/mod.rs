@@ -46,6 +46,14 @@ enum Op {
         worker: usize,
         which: usize,
     },
+    SetDeclining {
+        worker: usize,
+        is_declining: bool,
+    },
+    Decline {
+        worker: usize,
+        which: usize,
+    },
     Wake {
         which: usize,
         is_over: bool,
@@ -110,6 +118,10 @@ fn any_op() -> impl Strategy<Value = Op> {
         10 => one.prop_map(|(worker, which)| Op::Finish { worker, which }),
         6 => (worker.clone(), which.clone())
             .prop_map(|(worker, which)| Op::Park { worker, which }),
+        4 => (worker.clone(), any::<bool>())
+            .prop_map(|(worker, is_declining)| Op::SetDeclining { worker, is_declining }),
+        4 => (worker.clone(), which.clone())
+            .prop_map(|(worker, which)| Op::Decline { worker, which }),
         6 => (which.clone(), any::<bool>())
             .prop_map(|(which, is_over)| Op::Wake { which, is_over }),
         3 => (worker.clone(), 1..6_usize)

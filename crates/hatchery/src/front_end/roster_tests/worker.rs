@@ -34,6 +34,9 @@ pub(super) struct Worker {
     pub(super) taken_untold: u32,
     pub(super) served: u32,
     pub(super) progress: Duration,
+    pub(super) is_declining: bool,
+    /// How many more it gets one by one.
+    pub(super) one_by_one: u32,
 }
 
 impl Worker {
@@ -48,6 +51,8 @@ impl Worker {
             taken_untold: 0,
             served: 0,
             progress: Duration::ZERO,
+            is_declining: false,
+            one_by_one: 0,
         }
     }
 
@@ -61,7 +66,18 @@ impl Worker {
     }
 
     pub(super) fn is_free(&self) -> bool {
-        self.stage == Stage::Ready && self.load() < self.capacity && self.in_flight() < WINDOW
+        self.is_open() && self.in_flight() < self.window()
+    }
+
+    /// Whether it may have another connection.
+    pub(super) fn is_open(&self) -> bool {
+        let has_room = self.load() < self.capacity;
+        self.stage == Stage::Ready && has_room && !self.is_declining
+    }
+
+    /// How many may be on their way to it.
+    pub(super) fn window(&self) -> u32 {
+        if self.one_by_one > 0 { 1 } else { WINDOW }
     }
 
     pub(super) fn is_stalled(&self, now: Duration) -> bool {

@@ -91,6 +91,17 @@ impl World {
                 self.with(worker, |world, seat| world.finish(seat, which));
             }
             Op::Park { worker, which } => self.with(worker, |world, seat| world.park(seat, which)),
+            Op::SetDeclining {
+                worker,
+                is_declining,
+            } => {
+                self.with(worker, |world, seat| {
+                    world.set_declining(seat, is_declining)
+                });
+            }
+            Op::Decline { worker, which } => {
+                self.with(worker, |world, seat| world.decline(seat, which));
+            }
             Op::Wake { which, is_over } => self.wake(which, is_over),
             Op::SendBack { worker, count } => {
                 self.with(worker, |world, seat| world.send_back(seat, count));
@@ -202,6 +213,7 @@ impl World {
             worker.progress = now;
         }
         let before = worker.taken;
+        worker.one_by_one = worker.one_by_one.saturating_sub(worker.taken_untold);
         worker.taken += std::mem::take(&mut worker.taken_untold);
         let taken = worker.taken;
         let told = self.roster.received(Seat(seat), taken, now);
@@ -256,12 +268,43 @@ impl World {
             return;
         };
         let lease = self.roster.parked(at(seat, slot), now).unwrap();
+        let connection = self.given_back(lease, held);
+        self.parked.push(connection);
+    }
+
+    /// Takes back what was `held`, by its lease if there should still be one.
+    fn given_back(&mut self, lease: Option<Connection>, held: Held) -> Connection {
         let expected = (held.state == Use::Leased).then_some(held.id);
         assert_eq!(lease.as_ref().map(|lease| lease.id), expected);
         let ended = self.ended.iter().position(|ended| ended.id == held.id);
         // Its own descriptor comes from the worker; what the front end had of it is gone.
         let connection = lease.or_else(|| Some(self.ended.swap_remove(ended?)));
-        self.parked.push(connection.unwrap());
+        connection.expect("it is in one place")
+    }
+
+    /// Has a worker say whether it declines what comes.
+    fn set_declining(&mut self, seat: usize, is_declining: bool) {
+        let told = self.roster.declines(Seat(seat), is_declining);
+        let worker = self.worker(seat);
+        assert_eq!(told, worker.is_declining != is_declining);
+        worker.is_declining = is_declining;
+        if is_declining {
+            worker.one_by_one = WINDOW;
+        }
+    }
+
+    /// Has a worker decline what it has taken; it waits for another.
+    fn decline(&mut self, seat: usize, which: usize) {
+        let now = self.now;
+        let Some((slot, held)) = self.take_out(seat, which) else {
+            return;
+        };
+        let lease = self.roster.declined(at(seat, slot), now).unwrap();
+        let worker = self.worker(seat);
+        worker.one_by_one = WINDOW;
+        worker.served -= 1;
+        let connection = self.given_back(lease, held);
+        self.waiting.push_front(connection);
     }
 
     /// Has a parked connection's client end, or say something: then any free worker gets it.
@@ -449,8 +492,8 @@ impl World {
         let rank = |worker: &Worker| (worker.is_stalled(self.now), worker.load());
         let best = free.iter().map(|seat| rank(&self.workers[seat])).min();
         let mut slow = self.workers.values().filter(|worker| {
-            let is_open = worker.stage == Stage::Ready && worker.load() < worker.capacity;
-            is_open && worker.in_flight() >= WINDOW && !worker.is_stalled(self.now)
+            let is_full = worker.in_flight() >= WINDOW && worker.one_by_one == 0;
+            worker.is_open() && is_full && !worker.is_stalled(self.now)
         });
         slow.any(|worker| best.is_some_and(|best| rank(worker) < best))
     }
