@@ -11,6 +11,9 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use rustix::process::{Pid, Signal, getppid};
 
+/// The fork server that this process was started by; 0 where it is tied to nobody.
+static PARENT: AtomicI32 = AtomicI32::new(0);
+
 /// The process that may inherit this one when the fork server dies.
 static KEEPER: AtomicI32 = AtomicI32::new(0);
 
@@ -36,7 +39,7 @@ pub enum SetParentError {
 ///
 /// All signals are unblocked and have the disposition that Rust gives them: the default, but for
 /// `SIGPIPE`, which is ignored so that writing to a peer that hung up is an error and not a
-/// death. One real-time signal has the handler that [`follow_parent`] needs. Children inherit all
+/// death, and for `SIGCONT`, which has the handler that [`follow_parent`] needs. Children inherit all
 /// of this.
 ///
 /// # Errors
@@ -48,28 +51,30 @@ pub fn reset_signals() -> io::Result<()> {
     }
     IS_NOTING.store(0, Ordering::Relaxed);
     NOTED.store(0, Ordering::Relaxed);
+    // A fork server is tied to nobody, also where it was forked from a child that is.
+    PARENT.store(0, Ordering::Relaxed);
     dispose(libc::SIGPIPE, libc::SIG_IGN)?;
-    dispose(parent_signal(), on_parent_death as *const () as usize)?;
+    dispose(PARENT_SIGNAL, on_parent_death as *const () as usize)?;
     unblock_signals()
 }
 
 /// Ties the life of this process to `parent` and `keeper`, after [`reset_signals`].
 ///
-/// When `parent` dies, the kernel sends this process a real-time signal. If `keeper` has
-/// inherited it (it is a child subreaper and still alive), this process goes on; if not, it kills
-/// itself, whatever it is doing.
+/// When `parent` dies, the kernel sends this process `SIGCONT`, which wakes it also where it is stopped. If
+/// `keeper` has inherited it (it is a child subreaper and still alive), this process goes on; if not, it
+/// kills itself, whatever it is doing. From anybody else the signal means what it always does.
 ///
 /// # Errors
 ///
 /// Returns [`SetParentError::Orphan`] if `parent` is dead already, and [`SetParentError::Os`] for
 /// an error of `prctl(2)`.
 pub fn follow_parent(parent: Pid, keeper: Pid) -> Result<(), SetParentError> {
+    PARENT.store(parent.as_raw_nonzero().get(), Ordering::Relaxed);
     KEEPER.store(keeper.as_raw_nonzero().get(), Ordering::Relaxed);
     // Not `prctl`, nor `sigprocmask` below: a child has to map each page of code that it runs, and
     // so the two share one.
     // SAFETY: this call of `prctl` takes a signal number and touches no memory.
-    let outcome =
-        unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, parent_signal()) };
+    let outcome = unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, PARENT_SIGNAL) };
     if outcome != 0 {
         return Err(SetParentError::Os(io::Error::last_os_error()));
     }
@@ -118,16 +123,14 @@ extern "C" fn on_noted(signal: libc::c_int) {
     NOTED.fetch_or(1 << (signal - 1), Ordering::Relaxed);
 }
 
-/// The signal by which the kernel tells of the parent's death: rarely used, and nobody's habit.
-fn parent_signal() -> libc::c_int {
-    libc::SIGRTMAX() - 1
-}
+/// The signal by which the kernel tells of the parent's death: none but `SIGKILL` wakes who is stopped.
+const PARENT_SIGNAL: libc::c_int = libc::SIGCONT;
 
 extern "C" fn on_parent_death(_signal: libc::c_int) {
-    let keeper = KEEPER.load(Ordering::Relaxed);
     // SAFETY: `getppid` is async-signal-safe and has no precondition.
-    let parent = unsafe { libc::getppid() };
-    if parent == keeper {
+    let now = unsafe { libc::getppid() };
+    let parent = PARENT.load(Ordering::Relaxed);
+    if parent == 0 || [parent, KEEPER.load(Ordering::Relaxed)].contains(&now) {
         return;
     }
     // SAFETY: `_exit` is async-signal-safe and has no precondition.

@@ -76,6 +76,48 @@ fn everything_goes_when_main_and_the_fork_server_are_killed_at_once() {
     }
 }
 
+/// So a fork server leaves its children if it is killed while it ends them, for it stops them all first.
+#[test]
+fn what_is_stopped_goes_when_main_and_the_fork_server_are_killed() {
+    for method in METHODS {
+        let (main, everything) = populated(method);
+        let fork_server = main.fork_server();
+        fork_server.signal(Signal::STOP);
+        for process in &everything {
+            process.signal(Signal::STOP);
+        }
+
+        main.process().signal(Signal::KILL);
+        fork_server.signal(Signal::KILL);
+
+        assert_gone_in_time(&everything);
+    }
+}
+
+#[test]
+fn who_is_continued_goes_on() {
+    for method in METHODS {
+        let (mut main, everything) = populated(method);
+        for process in &everything {
+            process.signal(Signal::STOP);
+            let is_stopped = || process.stat().is_some_and(|stat| stat.state == 'T');
+            eventually(Deadline::usual(), "it is stopped", is_stopped);
+
+            process.signal(Signal::CONT);
+
+            let goes_on = || process.stat().is_some_and(|stat| "RS".contains(stat.state));
+            eventually(Deadline::usual(), "it goes on", goes_on);
+        }
+        main.child_here("new", "idle");
+        for process in &everything {
+            let is_there = process.stat().is_some_and(|stat| "RS".contains(stat.state));
+            assert!(is_there, "gone: {process:?}");
+        }
+        main.say("quit");
+        assert!(main.wait().success());
+    }
+}
+
 #[test]
 fn a_child_that_left_its_process_group_goes_when_main_is_killed() {
     for method in METHODS {

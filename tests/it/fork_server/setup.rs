@@ -13,8 +13,8 @@ use super::{METHODS, children};
 /// The signals that the C library keeps for itself: 32 and 33.
 const INTERNAL: u64 = 0b11 << 31;
 
-/// The signal by which the kernel tells a child that its parent has died.
-const PARENT_DEATH: u64 = 63;
+/// `SIGCONT`, by which the kernel tells a child that its parent has died.
+const PARENT_DEATH: u64 = 18;
 
 /// The set of the signals with these numbers.
 fn set(numbers: &[u64]) -> u64 {
