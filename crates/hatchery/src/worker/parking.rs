@@ -174,8 +174,7 @@ impl Connection {
             match claim.try_park(socket, state) {
                 Ok(()) => return Ok(()),
                 Err(ParkRefusal::Full) => room_in_channel(context).await?,
-                // The kernel does not tell when there are fewer.
-                Err(ParkRefusal::TooManyOnTheirWay) => tokio::time::sleep(LOOK).await,
+                Err(ParkRefusal::Busy) => tokio::time::sleep(LOOK).await,
                 Err(refusal) => return Err(refusal.into()),
             }
         }
