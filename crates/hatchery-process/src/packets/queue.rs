@@ -495,7 +495,7 @@ mod tests {
             if look.has_slept() {
                 self.idle.fetch_sub(1, Relaxed);
             }
-            self.woken.fetch_add(usize::from(look.was_woken), Relaxed);
+            self.woken.fetch_add(usize::from(look.was_woken()), Relaxed);
             let attempt = self.queue.get_attempt(look);
             match &attempt {
                 Attempt::Wait(_) => self.idle.fetch_add(1, Relaxed),
