@@ -186,10 +186,15 @@ fn kill(server: &Server) {
     });
 }
 
+/// Waits until nobody listens: for a moment a fixture that is just being started by another test has
+/// what this program has.
 #[track_caller]
 fn assert_refused(address: &str) {
-    let error = Client::try_connect(address).expect_err("nobody listens");
-    assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{address}");
+    let target = address.parse().expect("it is an address of TCP");
+    eventually(Deadline::usual(), &format!("{address} is refused"), || {
+        let connected = TcpStream::connect_timeout(&target, Duration::from_secs(1));
+        connected.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    });
 }
 
 #[test]
@@ -294,11 +299,7 @@ fn a_reload_has_new_addresses_kept_and_old_ones_no_longer() {
     // It is refused before systemd has let go of it.
     let busy = systemd.kept.lock().unwrap();
     server.process().signal(Signal::HUP);
-    let goes = goes.parse().unwrap();
-    eventually(Deadline::usual(), "the old address is refused", || {
-        let connected = TcpStream::connect_timeout(&goes, Duration::from_secs(1));
-        connected.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
-    });
+    assert_refused(&goes);
     drop(busy);
 
     systemd.wait_for(&[&stays, &name]);
