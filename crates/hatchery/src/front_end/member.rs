@@ -225,9 +225,8 @@ impl CrewMember {
     }
 
     /// Tells the worker to accept for itself.
-    pub(crate) fn tell_to_accept(&self) {
-        // It is the first that the worker is told, so there is room, unless the worker is gone.
-        let _gone = self.send(&ToWorker::Accept, &[]);
+    pub(crate) fn tell_to_accept(&self) -> Result<(), Obstacle> {
+        self.send(&ToWorker::Accept, &[])
     }
 
     /// Tells the worker that nothing more will come.
