@@ -77,34 +77,24 @@ fn contended(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// How long threads take, once all are there, for one lock and unlock among them.
+/// How long threads take for one lock and unlock among them.
 fn threads() -> Duration {
     let count = Mutex::new(0_u64);
-    let gate = std::sync::Barrier::new(CONTENDERS as usize + 1);
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..CONTENDERS)
-            .map(|_| {
-                scope.spawn(|| {
-                    gate.wait();
-                    for _ in 0..TIMES {
-                        *count.lock().expect("nobody panics") += 1;
-                    }
-                })
-            })
-            .collect();
-        gate.wait();
-        let began = Instant::now();
-        for worker in workers {
-            worker.join().expect("it does not panic");
-        }
-        each(began.elapsed())
-    })
+    among_threads(|| *count.lock().expect("nobody panics") += 1)
 }
 
 /// How long threads take with the lock for processes.
 fn lock_threads() -> Duration {
     let lock = Lock::new().expect("there is memory for a lock");
     let count = Value::unlocked(0_u64).expect("there is memory for a value");
+    among_threads(|| {
+        let _held = lock.lock();
+        count.set(count.get() + 1);
+    })
+}
+
+/// How long a step takes when threads do it at the same time, once all are there.
+fn among_threads(step: impl Fn() + Sync) -> Duration {
     let gate = std::sync::Barrier::new(CONTENDERS as usize + 1);
     thread::scope(|scope| {
         let workers: Vec<_> = (0..CONTENDERS)
@@ -112,8 +102,7 @@ fn lock_threads() -> Duration {
                 scope.spawn(|| {
                     gate.wait();
                     for _ in 0..TIMES {
-                        let _held = lock.lock();
-                        count.set(count.get() + 1);
+                        step();
                     }
                 })
             })

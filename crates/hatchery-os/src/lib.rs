@@ -35,7 +35,7 @@ pub use inherited::{InheritError, inherit_listener};
 pub use kept::{KEPT_PREFIX, take_kept_sockets};
 pub use launch::{ForkServerBody, LaunchError, Launched, launch_forked, launch_spawned, relaunch};
 pub use legacy::{spawn_heir, take_legacy_channel};
-pub use message::{DESCRIPTORS_MAX, Received, RecvError, pair, recv, send};
+pub use message::{DESCRIPTORS_MAX, Obstacle, Received, RecvError, pair, recv, send};
 pub use order::{FUNCTIONS_MAX, Order, OrderError, OrderQueue, Orders, order_channel};
 pub use queued::bytes_queued;
 pub use scheduling::schedule_as_batch;

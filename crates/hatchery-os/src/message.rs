@@ -8,6 +8,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
@@ -26,6 +27,38 @@ pub struct Received {
     pub len: usize,
     /// Whether descriptors were lost because this process's table had no room for them.
     pub descriptors_lost: bool,
+}
+
+/// What stands in the way of a message that was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The other end has to read first; the socket becomes writable when it has.
+    Full,
+    /// The kernel is short of something that nothing tells of: try again a little later.
+    Busy,
+    /// The other end is gone.
+    Closed,
+    /// Something that stays.
+    Other,
+}
+
+impl Obstacle {
+    /// What an error of [`send`] means.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Self {
+        match Errno::from_io_error(error) {
+            Some(Errno::WOULDBLOCK) => Self::Full,
+            Some(Errno::TOOMANYREFS | Errno::NOBUFS) => Self::Busy,
+            Some(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Self::Closed,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether there may be room in a moment.
+    #[must_use]
+    pub fn passes(self) -> bool {
+        matches!(self, Self::Full | Self::Busy)
+    }
 }
 
 /// Why no message was received.
@@ -67,7 +100,7 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 ///
 /// Returns the error of `sendmsg(2)`: `WouldBlock` if the other end has to read first,
 /// `ETOOMANYREFS` if this user has too many descriptors on their way, `BrokenPipe` if the other
-/// end is gone.
+/// end is gone. [`Obstacle::of`] says what that means for whoever sends.
 ///
 /// # Panics
 ///
@@ -132,10 +165,10 @@ pub fn recv(
         );
         match outcome {
             Ok(message) => break message,
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(RecvError::Empty),
+            Err(Errno::WOULDBLOCK) => return Err(RecvError::Empty),
             // The other end closed before it had read everything, which is said once and ahead of
             // what it sent; that can still be read.
-            Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             Err(error) => return Err(RecvError::Os(error.into())),
         }
     };
@@ -194,6 +227,30 @@ mod tests {
 
         let flags = rustix::io::fcntl_getfd(&descriptors[0]).unwrap();
         assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_told_by_the_error() {
+        let (here, there) = pair().unwrap();
+        let obstacle = || loop {
+            if let Err(error) = send(&here, &[IoSlice::new(&[0; 4096])], &[]) {
+                return Obstacle::of(&error);
+            }
+        };
+        assert_eq!(obstacle(), Obstacle::Full);
+        drop(there);
+        assert_eq!(obstacle(), Obstacle::Closed);
+
+        for (errno, obstacle, passes) in [
+            (Errno::WOULDBLOCK, Obstacle::Full, true),
+            (Errno::TOOMANYREFS, Obstacle::Busy, true),
+            (Errno::NOBUFS, Obstacle::Busy, true),
+            (Errno::CONNRESET, Obstacle::Closed, false),
+            (Errno::BADF, Obstacle::Other, false),
+        ] {
+            assert_eq!(Obstacle::of(&errno.into()), obstacle);
+            assert_eq!(obstacle.passes(), passes);
+        }
     }
 
     #[test]

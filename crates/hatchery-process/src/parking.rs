@@ -7,6 +7,8 @@
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 
+use hatchery_os::Obstacle;
+
 use crate::channel::{FromWorker, encode};
 use crate::worker::WorkerLink;
 
@@ -17,9 +19,9 @@ pub enum ParkRefusal {
     /// The front end has to read something first.
     #[error("the channel to the front end is full")]
     Full,
-    /// This user has too many descriptors on their way.
-    #[error("too many descriptors are on their way")]
-    TooManyOnTheirWay,
+    /// The kernel is short of something that nothing tells of: try again a little later.
+    #[error("the kernel has no room for the message now")]
+    Busy,
     /// The front end is gone.
     #[error("the front end is gone")]
     Gone,
@@ -75,14 +77,10 @@ fn send(
     let mut bytes = Vec::new();
     encode(message, &mut bytes);
     let sent = hatchery_os::send(link, &[IoSlice::new(&bytes)], &[socket]);
-    sent.map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => ParkRefusal::Full,
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => ParkRefusal::Gone,
-        _ if is_too_many(&error) => ParkRefusal::TooManyOnTheirWay,
-        _ => ParkRefusal::Os(error),
+    sent.map_err(|error| match Obstacle::of(&error) {
+        Obstacle::Full => ParkRefusal::Full,
+        Obstacle::Busy => ParkRefusal::Busy,
+        Obstacle::Closed => ParkRefusal::Gone,
+        Obstacle::Other => ParkRefusal::Os(error),
     })
-}
-
-fn is_too_many(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::TOOMANYREFS.raw_os_error())
 }

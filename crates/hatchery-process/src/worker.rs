@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hatchery_os::{RecvError, SocketNumber};
+use hatchery_os::{Obstacle, RecvError, SocketNumber};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{Shutdown, shutdown};
 
@@ -13,6 +13,7 @@ use crate::channel::{CHANNEL_BYTES_MAX, FromWorker, Handover, ToWorker, decode, 
 use crate::child::wait_readable;
 use crate::ledger::{Farewell, LedgerEvent, LedgerWriter};
 use crate::parking::{ParkRefusal, try_decline, try_park};
+use crate::readiness::pause;
 
 /// How long to wait before sending again what the kernel had no room for.
 const SEND_RETRY: Duration = Duration::from_millis(5);
@@ -85,10 +86,12 @@ impl WorkerLink {
         let mut bytes = Vec::new();
         encode(message, &mut bytes);
         loop {
-            match hatchery_os::send(&self.channel, &[IoSlice::new(&bytes)], &[]) {
+            let sent = hatchery_os::send(&self.channel, &[IoSlice::new(&bytes)], &[]);
+            match sent.map_err(|error| Obstacle::of(&error)) {
                 // A full channel has something in it that will wake the front end as well.
-                Err(error) if is_full(&error) && *message == FromWorker::Doorbell => return,
-                Err(error) if is_full(&error) && self.wait_for_room().is_ok() => {}
+                Err(Obstacle::Full) if *message == FromWorker::Doorbell => return,
+                Err(Obstacle::Full) if self.wait_for_room().is_ok() => {}
+                Err(Obstacle::Busy) => pause(SEND_RETRY),
                 // Told, or gone.
                 Ok(()) | Err(_) => return,
             }
@@ -161,8 +164,7 @@ impl WorkerLink {
         loop {
             match held.claim.try_park(socket, state) {
                 Err(ParkRefusal::Full) => self.wait_for_room().map_err(ParkRefusal::Os)?,
-                // The kernel does not tell when there are fewer.
-                Err(ParkRefusal::TooManyOnTheirWay) => std::thread::sleep(SEND_RETRY),
+                Err(ParkRefusal::Busy) => pause(SEND_RETRY),
                 Ok(()) => {
                     *in_hand = None;
                     return Ok(());
@@ -261,10 +263,6 @@ impl AsFd for WorkerLink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.channel.as_fd()
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock
 }
 
 /// The right to a connection: it is finished when this is dropped.

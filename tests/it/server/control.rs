@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::client::Heard;
 use super::{Server, server};
-use crate::support::{Deadline, Fixture, eventually, fixture};
+use crate::support::{Deadline, Fixture, Process, eventually, fixture};
 
 /// Who may not control a server of another user.
 const NOBODY: u32 = 65534;
@@ -51,6 +51,21 @@ impl Controlled {
         let mut voice = self.voice();
         voice.ask(r#"{"v":1,"do":"events"}"#);
         voice
+    }
+
+    /// Has the workers recycled while the fork server is stopped: one more is asked for, and does not
+    /// come. Returns the fork server.
+    #[track_caller]
+    pub(super) fn ask_for_successor(&self, voice: &mut Voice) -> Process {
+        let fork_server = self.server.fork_server();
+        fork_server.signal(Signal::STOP);
+        let before = self.server.workers().len();
+        voice.ask(r#"{"v":1,"do":"recycle"}"#);
+        eventually(Deadline::usual(), "another worker is asked for", || {
+            let workers = voice.ask(r#"{"v":1,"do":"workers"}"#);
+            workers.as_array().map(Vec::len) == Some(before + 1)
+        });
+        fork_server
     }
 
     /// Asks one thing, which has to be done.

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::Server;
+use super::control::Controlled;
 use crate::support::{Deadline, eventually};
 
 #[test]
@@ -94,6 +96,28 @@ fn the_service_goes_on_without_its_fork_server() {
     server.settle(2);
     assert_eq!(server.client().ask("on"), "ON");
     server.end();
+}
+
+#[test]
+fn a_worker_whose_fork_server_was_killed_before_it_answered_is_asked_for_again() {
+    for dispatch in ["round-robin", "direct"] {
+        let settings = format!("workers.count=1 server.dispatch={dispatch}");
+        let controlled = Controlled::new("talk", &settings);
+        let (mut voice, mut events) = (controlled.voice(), controlled.events());
+        let mut client = controlled.server.client();
+        client.worker();
+        let fork_server = controlled.ask_for_successor(&mut voice);
+
+        fork_server.kill();
+
+        let given_up = events.event("worker-exited");
+        assert_eq!(given_up["pid"], Value::Null, "{given_up}");
+        events.event("worker-ready");
+        assert_eq!(client.ask("on"), "ON");
+        client.close();
+        controlled.server.settle(1);
+        assert_eq!(controlled.server.client().ask("on"), "ON");
+    }
 }
 
 #[test]

@@ -3,14 +3,19 @@
 use std::fs;
 use std::time::Duration;
 
-use rustix::process::geteuid;
+use rustix::process::{Signal, geteuid};
+use serde_json::Value;
 
 use super::client::Client;
+use super::control::Controlled;
 use super::{Server, server};
 use crate::support::{Deadline, Process, Setup, eventually};
 
 /// How many files each process of the server may have open.
 const FILES_MAX: u64 = 64;
+
+/// How many it may have open otherwise.
+const FILES_USUAL: u64 = 1024;
 
 /// The CPU time that a server with nothing to do may use in a second.
 const IDLE: Duration = Duration::from_millis(50);
@@ -133,4 +138,64 @@ fn a_fresh_server_without_descriptors_for_its_workers_ends_and_says_so() {
         assert!(tries.all(names_cause), "{errors}");
         assert!(!main.everything().iter().any(Process::is_alive));
     }
+}
+
+/// Has a server recycle its worker, but find no descriptor for the process of the new one, until it
+/// gives that up.
+#[track_caller]
+fn give_a_worker_up(controlled: &Controlled) {
+    let main = controlled.server.process();
+    let (mut voice, mut events) = (controlled.voice(), controlled.events());
+    // All below are taken, and stay so.
+    let open = main.descriptors();
+    let full = (0..).find(|number| !open.contains_key(number));
+    let fork_server = controlled.ask_for_successor(&mut voice);
+
+    main.limit_files(full.map_or(0, i32::unsigned_abs).into());
+    fork_server.signal(Signal::CONT);
+
+    let given_up = events.event("worker-exited");
+    assert_eq!(given_up["pid"], Value::Null, "{given_up}");
+    main.limit_files(FILES_USUAL);
+}
+
+#[test]
+fn a_worker_that_is_given_up_because_its_process_is_not_known_has_accepted_nobody() {
+    let controlled = Controlled::new("talk", "server.dispatch=direct workers.count=1");
+    let first = controlled.server.worker(0);
+    first.signal(Signal::STOP);
+    let mut clients = controlled.server.clients(8);
+    clients.iter().for_each(|client| client.say("first"));
+
+    give_a_worker_up(&controlled);
+    first.signal(Signal::CONT);
+
+    for client in &mut clients {
+        assert_eq!(client.line(), "FIRST");
+        assert_eq!(client.ask("second"), "SECOND");
+    }
+}
+
+#[test]
+fn a_worker_that_is_given_up_because_its_process_is_not_known_was_given_nobody() {
+    let settings = "workers.count=1 workers.max_concurrency=1 server.overload=reject \
+         server.queue_timeout=1m";
+    let controlled = Controlled::new("talk", settings);
+    let open = controlled.server.process().descriptors().len();
+    let mut first = controlled.server.client();
+    first.worker();
+    eventually(Deadline::usual(), "its lease has ended", || {
+        controlled.server.process().descriptors().len() == open
+    });
+    let mut waiting = controlled.server.client();
+    waiting.say("first");
+    // With that many descriptors that are no connections a worker is heard, although there is no room.
+    // One that it was given would have made some, and the new worker would not be given up.
+    let _listeners: Vec<_> = (0..50).map(|_| controlled.events()).collect();
+
+    give_a_worker_up(&controlled);
+
+    assert_eq!(waiting.line(), "FIRST");
+    assert_eq!(waiting.ask("second"), "SECOND");
+    assert_eq!(first.ask("on"), "ON");
 }

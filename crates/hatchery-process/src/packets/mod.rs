@@ -9,9 +9,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use hatchery_os::RecvError;
+use hatchery_os::{Obstacle, RecvError};
 use rustix::event::PollFlags;
-use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -171,12 +170,12 @@ impl Packets {
         let Err(error) = message.send_to(self.socket.as_fd()) else {
             return Ok(());
         };
-        match Errno::from_io_error(&error) {
-            Some(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Err(PacketSendError::Closed),
-            Some(Errno::WOULDBLOCK) => Err(PacketSendError::Full),
-            Some(Errno::TOOMANYREFS | Errno::NOBUFS) => Err(PacketSendError::Busy(error)),
-            _ => Err(PacketSendError::Os(error)),
-        }
+        Err(match Obstacle::of(&error) {
+            Obstacle::Closed => PacketSendError::Closed,
+            Obstacle::Full => PacketSendError::Full,
+            Obstacle::Busy => PacketSendError::Busy(error),
+            Obstacle::Other => PacketSendError::Os(error),
+        })
     }
 
     /// Sends a message, waiting for room until `deadline`, or for ever.

@@ -186,7 +186,7 @@ impl JoinableRing {
     ) -> Attempt<Result<RingLease, RingGetError>> {
         self.ring.parts().getting(|getting| {
             let attempt = getting.or_sleep(Sleepers::Getters, |getting| {
-                lease_of(getting, buffer, look.is_due)
+                lease_of(getting, buffer, look.is_due())
             });
             getting.after(&attempt, look);
             attempt
@@ -195,7 +195,7 @@ impl JoinableRing {
 
     fn join_attempt(&self, look: Look) -> Attempt<()> {
         self.ring.parts().getting(|getting| {
-            if look.is_due {
+            if look.is_due() {
                 getting.bury_dead();
             }
             getting.or_sleep(Sleepers::Joiners, |getting| {

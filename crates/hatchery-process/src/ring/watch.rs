@@ -151,7 +151,7 @@ impl JoinableRing {
 
     fn watch_attempt(&self, look: Look) -> Attempt<()> {
         self.ring.parts().getting(|getting| {
-            if look.is_due && getting.parts.count() == 0 {
+            if look.is_due() && getting.parts.count() == 0 {
                 getting.bury_dead();
             }
             getting.or_sleep_beside(look, || self.is_ready_within())

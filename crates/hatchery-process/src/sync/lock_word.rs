@@ -42,7 +42,7 @@ impl<W: Word> LockWord<'_, W> {
             let Err(held) = self.0.replace(0, taken) else {
                 return Attempt::Done(Taken::Free);
             };
-            if look.is_due
+            if look.is_due()
                 && let Some(owner) = self.take_over(held, own, &is_alive)
             {
                 return Attempt::Done(Taken::FromDead(owner));

@@ -37,10 +37,10 @@ impl<W: Word> PermitsWord<'_, W> {
     pub(super) fn take(&self, look: Look) -> Attempt<WakesOne> {
         let seen = self.0.read();
         let value = seen & PERMITS_MAX;
-        let has_slept = look.was_woken || look.is_due;
+        let has_slept = look.has_slept();
         let is_behind = seen & HUNGRY != 0 && !has_slept;
         if value == 0 || is_behind {
-            let hungry = if look.was_woken { HUNGRY } else { 0 };
+            let hungry = if look.was_woken() { HUNGRY } else { 0 };
             let waited_for = seen | WAITED_FOR | hungry;
             if waited_for != seen {
                 self.0.write(waited_for);
@@ -90,19 +90,6 @@ mod tests {
 
     use super::*;
 
-    const NEW: Look = Look {
-        was_woken: false,
-        is_due: false,
-    };
-    const WOKEN: Look = Look {
-        was_woken: true,
-        is_due: false,
-    };
-    const DUE: Look = Look {
-        was_woken: false,
-        is_due: true,
-    };
-
     fn is_taken(attempt: Attempt<WakesOne>) -> bool {
         matches!(attempt, Attempt::Done(_))
     }
@@ -111,25 +98,28 @@ mod tests {
     fn who_was_woken_and_found_nothing_goes_before_newcomers() {
         let word = AtomicU32::new(1);
         let permits = PermitsWord(&word);
-        assert!(is_taken(permits.take(NEW)));
-        assert!(!is_taken(permits.take(WOKEN)));
+        assert!(is_taken(permits.take(Look::First)));
+        assert!(!is_taken(permits.take(Look::Woken)));
         assert_eq!(permits.give(), WakesOne(true));
 
-        assert!(!is_taken(permits.take(NEW)), "a newcomer waits");
-        assert!(is_taken(permits.take(WOKEN)), "who was woken does not");
+        assert!(!is_taken(permits.take(Look::First)), "a newcomer waits");
+        assert!(
+            is_taken(permits.take(Look::Woken)),
+            "who was woken does not"
+        );
     }
 
     #[test]
     fn newcomers_do_not_wait_for_ever_behind_one_that_died() {
         let word = AtomicU32::new(0);
         let permits = PermitsWord(&word);
-        assert!(!is_taken(permits.take(WOKEN)));
+        assert!(!is_taken(permits.take(Look::Woken)));
         let _nobody_wakes = permits.give();
-        assert!(!is_taken(permits.take(NEW)));
+        assert!(!is_taken(permits.take(Look::First)));
 
-        assert!(is_taken(permits.take(DUE)));
+        assert!(is_taken(permits.take(Look::Due)));
 
         let _nobody_waits = permits.give();
-        assert!(is_taken(permits.take(NEW)), "all is as before");
+        assert!(is_taken(permits.take(Look::First)), "all is as before");
     }
 }

@@ -76,16 +76,6 @@ pub(super) struct Registration {
     is_used: bool,
 }
 
-const WOKEN: Look = Look {
-    was_woken: true,
-    is_due: false,
-};
-
-const DUE: Look = Look {
-    was_woken: false,
-    is_due: true,
-};
-
 /// Prepares to wait for a word.
 pub(super) fn register(place: &Place, wake: Wake) -> Registration {
     let mut reactors = lock(&REACTORS);
@@ -115,14 +105,14 @@ impl Registration {
     pub(super) fn poll(&self, task: &mut Context<'_>) -> Poll<Look> {
         let mut state = lock(&self.reactor.state);
         let Some(sleeper) = state.sleeper(self) else {
-            return Poll::Ready(WOKEN);
+            return Poll::Ready(Look::Woken);
         };
         if sleeper.due <= Instant::now() {
             // Whoever is woken while it looks is to be another: it does not need that.
             let former = state.remove(self);
             drop(state);
             drop(former);
-            return Poll::Ready(DUE);
+            return Poll::Ready(Look::Due);
         }
         let is_same = sleeper.waker.will_wake(task.waker());
         let former =
@@ -165,7 +155,7 @@ impl Registration {
         drop(former);
         woken.into_iter().for_each(Waker::wake);
         if has_changed {
-            Poll::Ready(WOKEN)
+            Poll::Ready(Look::Woken)
         } else {
             Poll::Pending
         }

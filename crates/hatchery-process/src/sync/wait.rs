@@ -49,12 +49,14 @@ impl Place {
 }
 
 /// What an attempt is told about the sleep before it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Look {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// There was none.
+    First,
     /// Somebody woke it: whatever there was to be told, it alone may have been told.
-    pub(crate) was_woken: bool,
+    Woken,
     /// It is time to look for the dead.
-    pub(crate) is_due: bool,
+    Due,
 }
 
 impl Look {
@@ -63,7 +65,17 @@ impl Look {
     /// A sleeper whose time is up may have been woken at the same moment.
     #[inline]
     pub(crate) fn has_slept(self) -> bool {
-        self.was_woken || self.is_due
+        self != Self::First
+    }
+
+    #[inline]
+    pub(crate) fn was_woken(self) -> bool {
+        self == Self::Woken
+    }
+
+    #[inline]
+    pub(crate) fn is_due(self) -> bool {
+        self == Self::Due
     }
 }
 
@@ -107,7 +119,7 @@ pub(crate) fn wait_until<T>(
     deadline: Option<Instant>,
     mut attempt: impl FnMut(Look) -> Attempt<T>,
 ) -> Option<T> {
-    let mut look = Look::default();
+    let mut look = Look::First;
     let mut looks = Looks::new();
     loop {
         let seen = match attempt(look) {
@@ -117,17 +129,14 @@ pub(crate) fn wait_until<T>(
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
             // Whoever woke this one may have meant another.
-            if look.was_woken {
+            if look.was_woken() {
                 wake(word, 1);
             }
             return None;
         }
         let nap = looks.next();
         let was_woken = sleep(word, seen, left.map_or(nap, |left| nap.min(left)));
-        look = Look {
-            was_woken,
-            is_due: !was_woken,
-        };
+        look = if was_woken { Look::Woken } else { Look::Due };
     }
 }
 
@@ -170,7 +179,7 @@ where
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(look) => look,
             },
-            None => Look::default(),
+            None => Look::First,
         };
         loop {
             let seen = match (this.attempt)(look) {

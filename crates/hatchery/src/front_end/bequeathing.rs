@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::io::Errno;
+use hatchery_os::Obstacle;
 use tokio::io::unix::AsyncFd;
 
 use super::crew::SEND_RETRY;
@@ -97,7 +97,8 @@ impl FrontEnd {
             let message = Message::Parked { connection };
             match send(&successor.channel, &message, &[accepted.socket.as_fd()]) {
                 Ok(()) => drop(successor.waiting.pop_front()),
-                Err(error) if is_for_later(&error) => {
+                Err(error) if Obstacle::of(&error).passes() => {
+                    // A pause of its own: a worker that takes nothing is not to hold this up.
                     successor.retry = Some(now + SEND_RETRY);
                     return;
                 }
@@ -172,13 +173,4 @@ impl FrontEnd {
         }
         Poll::Pending
     }
-}
-
-/// Whether there may be room in a moment.
-fn is_for_later(error: &io::Error) -> bool {
-    let errno = Errno::from_io_error(error);
-    matches!(
-        errno,
-        Some(Errno::AGAIN | Errno::INTR | Errno::TOOMANYREFS | Errno::NOBUFS)
-    )
 }

@@ -138,7 +138,7 @@ impl Crew {
         self.send_retry.is_none()
     }
 
-    /// Sends nothing for a moment: a channel is full.
+    /// Sends nothing for a moment: a channel is full, or the kernel is short of something.
     pub(super) fn send_later(&mut self, now: Duration) {
         self.send_retry = Some(now + SEND_RETRY);
     }

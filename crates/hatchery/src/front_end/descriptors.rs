@@ -18,6 +18,8 @@ use crate::watch::LOOK;
 pub(super) struct Room {
     /// The highest number that a connection ever had: the kernel gives the lowest that is free.
     highest: RawFd,
+    /// How many descriptors this process may have, and the turn in which that was asked.
+    limit: (u64, Duration),
     /// When to look again, if there was none.
     retry: Option<Duration>,
 }
@@ -26,6 +28,8 @@ impl Room {
     pub(super) fn new() -> Self {
         Self {
             highest: 0,
+            // No turn is as late.
+            limit: (0, Duration::MAX),
             retry: None,
         }
     }
@@ -56,14 +60,21 @@ impl Room {
     /// # Errors
     ///
     /// Returns the error of `fcntl(2)`: `EMFILE` if there is none.
-    pub(super) fn check(&self, any: impl AsFd) -> io::Result<()> {
+    pub(super) fn check(&mut self, any: impl AsFd, now: Duration) -> io::Result<()> {
         let highest = u64::try_from(self.highest).unwrap_or(0);
-        // It may have been changed from outside, with `prlimit`.
-        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        if highest < limit / 2 {
+        if highest < self.limit_in(now) / 2 {
             return Ok(());
         }
         check_place(any)
+    }
+
+    /// The limit, asked once in a turn: it may have been changed from outside, with `prlimit`.
+    fn limit_in(&mut self, now: Duration) -> u64 {
+        if self.limit.1 != now {
+            let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+            self.limit = (limit, now);
+        }
+        self.limit.0
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use hatchery_os::Obstacle;
+
 use super::FrontEnd;
 use super::life::Phase;
-use super::member::{Farewell, SendRefusal};
+use super::member::Farewell;
 use super::roster::{Seat, Stage};
 use crate::control::{ControlError, ServerEvent};
 use crate::error::Error;
@@ -120,7 +122,7 @@ impl FrontEnd {
             if member.farewell != Farewell::Due || !member.outbox.is_empty() {
                 continue;
             }
-            if member.tell_to_drain() == Err(SendRefusal::Later) {
+            if member.tell_to_drain().is_err_and(Obstacle::passes) {
                 is_any_full = true;
             } else {
                 member.farewell = Farewell::Said;

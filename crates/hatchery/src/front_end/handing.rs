@@ -10,7 +10,7 @@ use hatchery_process::{DESCRIPTORS_MAX, FromWorker, Handover, LedgerEvent, Peer,
 use super::commanding::millis;
 use super::complaints::Complaint;
 use super::lease::LeaseError;
-use super::member::{Origin, SendRefusal};
+use super::member::Origin;
 use super::roster::{Placement, Seat, mix};
 use super::suspecting::Trace;
 use super::{Accepted, FrontEnd};
@@ -110,11 +110,11 @@ impl FrontEnd {
                 member.outbox.drain(..count);
                 !member.outbox.is_empty()
             }
-            Err(SendRefusal::Later) => {
+            Err(obstacle) if obstacle.passes() => {
                 self.crew.send_later(now);
                 false
             }
-            Err(SendRefusal::Gone) => {
+            Err(_gone) => {
                 // Its exit is on the way, and with it all that it had goes to others.
                 self.roster.drain(seat);
                 false

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hatchery_os::RecvError;
+use hatchery_os::{Obstacle, RecvError};
 use hatchery_process::{
     Child, DESCRIPTORS_MAX, Farewell as Parting, FromWorker, Handover, LedgerReader, Peer,
     ToWorker, decode, encode,
@@ -110,15 +110,6 @@ pub(crate) enum Farewell {
     /// It is to be told once it has been sent what it was given.
     Due,
     Said,
-}
-
-/// Why what was meant for a worker was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SendRefusal {
-    /// It has to take something first, or this user has too many descriptors on their way.
-    Later,
-    /// It is gone.
-    Gone,
 }
 
 impl CrewMember {
@@ -234,13 +225,12 @@ impl CrewMember {
     }
 
     /// Tells the worker to accept for itself.
-    pub(crate) fn tell_to_accept(&self) {
-        // It is the first that the worker is told, so there is room, unless the worker is gone.
-        let _gone = self.send(&ToWorker::Accept, &[]);
+    pub(crate) fn tell_to_accept(&self) -> Result<(), Obstacle> {
+        self.send(&ToWorker::Accept, &[])
     }
 
     /// Tells the worker that nothing more will come.
-    pub(crate) fn tell_to_drain(&self) -> Result<(), SendRefusal> {
+    pub(crate) fn tell_to_drain(&self) -> Result<(), Obstacle> {
         if !self.is_broken_off {
             self.bid(Parting::Finish);
         }
@@ -252,22 +242,15 @@ impl CrewMember {
         &self,
         handovers: Vec<Handover>,
         sockets: &[BorrowedFd<'_>],
-    ) -> Result<(), SendRefusal> {
+    ) -> Result<(), Obstacle> {
         debug_assert!(handovers.len() == sockets.len() && sockets.len() <= DESCRIPTORS_MAX);
         self.send(&ToWorker::Connections(handovers), sockets)
     }
 
-    fn send(&self, message: &ToWorker, sockets: &[BorrowedFd<'_>]) -> Result<(), SendRefusal> {
+    fn send(&self, message: &ToWorker, sockets: &[BorrowedFd<'_>]) -> Result<(), Obstacle> {
         let mut bytes = Vec::with_capacity(64);
         encode(message, &mut bytes);
         let sent = hatchery_os::send(self.channel.as_fd(), &[IoSlice::new(&bytes)], sockets);
-        sent.map_err(|error| {
-            let too_many = Some(rustix::io::Errno::TOOMANYREFS.raw_os_error());
-            if error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == too_many {
-                SendRefusal::Later
-            } else {
-                SendRefusal::Gone
-            }
-        })
+        sent.map_err(|error| Obstacle::of(&error))
     }
 }

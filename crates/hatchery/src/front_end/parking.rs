@@ -168,11 +168,11 @@ impl FrontEnd {
 
     /// Whether a worker's message may be read, which may bring a connection; makes room if need be.
     pub(super) fn has_room_for_one(&mut self, now: Duration) -> bool {
-        let Err(error) = self.room.check(&self.children) else {
+        let Err(error) = self.room.check(&self.children, now) else {
             return true;
         };
         self.free_descriptors(&error, now);
-        let has_room = self.room.check(&self.children).is_ok();
+        let has_room = self.room.check(&self.children, now).is_ok();
         if !has_room {
             self.room.try_again(now);
         }

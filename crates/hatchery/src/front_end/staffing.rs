@@ -375,8 +375,9 @@ impl FrontEnd {
         let Some((member, room)) = member.and_then(|it| Some((it, it.room?))) else {
             return;
         };
-        if is_direct {
-            member.tell_to_accept();
+        if is_direct && member.tell_to_accept().is_err() {
+            // It is gone, or the kernel is short of memory: it has nobody, and another comes.
+            return self.kill(seat);
         }
         self.roster.ready(seat, room, now);
         self.weigh(seat);

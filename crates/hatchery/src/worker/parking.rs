@@ -233,8 +233,7 @@ pub(super) async fn wait_to_send(
 ) -> Result<(), ParkFailure> {
     match refusal {
         ParkRefusal::Full => room_in_channel(context).await,
-        // The kernel does not tell when there are fewer.
-        ParkRefusal::TooManyOnTheirWay => {
+        ParkRefusal::Busy => {
             tokio::time::sleep(LOOK).await;
             Ok(())
         }

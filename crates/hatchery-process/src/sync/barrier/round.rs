@@ -106,7 +106,7 @@ impl Rounds {
         let index = self.arrived();
         if index >= self.parties() {
             // Those of this round may all be dead, and then nobody else would notice.
-            if look.is_due && self.breaks_for_the_dead() {
+            if look.is_due() && self.breaks_for_the_dead() {
                 return Attempt::Done(Err(Outcome::Broken));
             }
             return Attempt::Wait(seen);
@@ -132,7 +132,7 @@ impl Rounds {
         if let Some(outcome) = self.outcome(record) {
             return Attempt::Done(outcome);
         }
-        if look.is_due {
+        if look.is_due() {
             let _entered = self.enter();
             if self.outcome(record).is_none() {
                 self.break_if_next_is_dead(record);
@@ -339,15 +339,10 @@ mod tests {
     /// A member that no process ever was.
     const DEAD: u32 = 9;
 
-    const DUE: Look = Look {
-        was_woken: false,
-        is_due: true,
-    };
-
     #[test]
     fn a_round_that_one_ended_who_died_before_telling_is_told_by_who_looks() {
         let rounds = Rounds::create(2).unwrap();
-        let Attempt::Done(Ok(first)) = rounds.arrive(Look::default()) else {
+        let Attempt::Done(Ok(first)) = rounds.arrive(Look::First) else {
             panic!("the barrier is empty and whole");
         };
         let passed = State {
@@ -359,7 +354,7 @@ mod tests {
         // No process has this place in the table.
         rounds.monitor.gate().word.store(77, Relaxed);
 
-        let told = rounds.attempt(first.record, DUE);
+        let told = rounds.attempt(first.record, Look::Due);
 
         assert!(matches!(told, Attempt::Done(Outcome::Passed)), "{told:?}");
     }
@@ -374,7 +369,7 @@ mod tests {
             let records: Vec<usize> = members.map(enlist).collect();
 
             let found = (0..4).filter(|&at| at != place).find(|&at| {
-                let attempt = rounds.attempt(records[at], DUE);
+                let attempt = rounds.attempt(records[at], Look::Due);
                 matches!(attempt, Attempt::Done(Outcome::Broken))
             });
 
@@ -389,7 +384,7 @@ mod tests {
         let enlist = |member| rounds.waiters().enlist(member, 0, |_| true).unwrap();
         let records = [DEAD, rounds.monitor.own().0, DEAD].map(enlist);
 
-        let attempt = rounds.attempt(records[1], DUE);
+        let attempt = rounds.attempt(records[1], Look::Due);
 
         assert!(matches!(attempt, Attempt::Done(Outcome::Broken)));
     }

@@ -63,11 +63,9 @@ fn one_of_those_who_look_takes_a_dead_owners_lock() {
     model(|| {
         let counter = Counter::new(DEAD);
         let take = |counter: &Counter, own| {
-            let due = Look {
-                was_woken: false,
-                is_due: true,
-            };
-            let attempt = counter.lock().attempt(own, due, |owner| owner != DEAD);
+            let attempt = counter
+                .lock()
+                .attempt(own, Look::Due, |owner| owner != DEAD);
             matches!(attempt, Attempt::Done(Taken::FromDead(DEAD)))
         };
         let shared = Arc::clone(&counter);

@@ -59,13 +59,13 @@ impl ModelWord {
 
     /// Repeats an attempt until it succeeds, as `wait_until` does without a deadline.
     fn wait<T>(&self, mut attempt: impl FnMut(Look) -> Attempt<T>) -> T {
-        let mut look = Look::default();
+        let mut look = Look::First;
         loop {
             match attempt(look) {
                 Attempt::Done(outcome) => return outcome,
                 Attempt::Wait(seen) => self.sleep(seen),
             }
-            look.was_woken = true;
+            look = Look::Woken;
         }
     }
 }

@@ -75,7 +75,7 @@ impl Accounts {
 
     fn attempt(&self, look: Look) -> Attempt<()> {
         let entered = self.enter();
-        if look.is_due && self.free().value() == 0 {
+        if look.is_due() && self.free().value() == 0 {
             self.collect_from_the_dead();
         }
         let wakes = match self.free().take(look) {
