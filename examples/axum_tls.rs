@@ -22,7 +22,8 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::Version;
 use axum::routing::get;
-use hatchery::{Config, HandlerResult, Server, Tls, WithConnectInfo, Worker};
+use hatchery::{Config, HandlerResult, HttpServer, Server, Tls, WithConnectInfo, Worker};
+use hyper_util::service::TowerToHyperService;
 
 /// What holds unless file, environment or command line say otherwise.
 const DEFAULTS: &str = r#"
@@ -56,10 +57,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn live(worker: Worker) -> HandlerResult {
     let tls: &Tls = worker.state();
     let app = Router::new().route("/", get(greet));
-    let listener = worker.tls_listener(tls.acceptor()?);
-    axum::serve(listener, WithConnectInfo::new(app))
-        .with_graceful_shutdown(worker.draining())
-        .await?;
+    let app = WithConnectInfo::new(app);
+    HttpServer::new(&worker)
+        .tls(tls.acceptor()?)
+        .serve(|client| TowerToHyperService::new(app.inform(client)))
+        .await;
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::beginnings::Beginnings;
 use super::connection::{Connection, ConnectionInfo};
@@ -25,6 +26,9 @@ use super::proxied::{introduce, state_to_park};
 use super::turns::{Lent, Noted, Turns};
 use crate::error::HandlerError;
 
+/// How long a client has for a last request when the worker is to end.
+const LAST_CALL_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Serves HTTP/1.1 and HTTP/2 on the connections that come to a worker.
 ///
 /// Which of the two a client speaks is seen from its first bytes.
@@ -33,8 +37,9 @@ use crate::error::HandlerError;
 /// [parked](Connection::park): its next request goes to another worker, and its client notices
 /// nothing. So does one that has sent nothing. A request that is in hand is answered with
 /// `Connection: close`, and a client of HTTP/2 is sent `GOAWAY`. A connection with TLS cannot be parked,
-/// since its keys stay in the worker: between two requests it is closed, as one is under direct
-/// dispatch, where there is nobody to give it to.
+/// since its keys stay in the worker, and none can under direct dispatch, where there is nobody to give
+/// it to. So its next request is waited for, two seconds at most, and answered with `Connection: close`: a
+/// client that asks on loses nothing.
 ///
 /// # Examples
 ///
@@ -224,15 +229,18 @@ async fn serve_connection<S: HttpService>(exchange: Exchange<S>, connection: Con
     if let Some(acceptor) = exchange.tls.clone() {
         let shaken = shake_hands(acceptor, connection, exchange.draining.clone()).await;
         if let Some((stream, _)) = shaken {
-            note_failure(info, speak(exchange, stream).await);
+            let lent = Lent::new(stream, Arc::clone(&exchange.turns));
+            note_failure(info, speak(exchange, lent, false).await);
         }
         return;
     }
     let state = state_to_park(&connection, info);
-    let turns = Arc::clone(&exchange.turns);
-    let lent = Lent::new(connection, Arc::clone(&turns));
-    let outcome = speak(exchange, lent).await;
-    let Some(connection) = turns.take_back() else {
+    let can_be_parked = connection.can_be_parked();
+    let lent = Lent::new(connection, Arc::clone(&exchange.turns));
+    let back = lent.back();
+    let outcome = speak(exchange, lent, can_be_parked).await;
+    let back = back.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(connection) = back else {
         return note_failure(info, outcome);
     };
     // Where it cannot be parked it ends, as a server may end it between two requests.
@@ -248,10 +256,14 @@ fn note_failure(info: ConnectionInfo, outcome: Result<(), HandlerError>) {
 }
 
 /// Speaks HTTP, and says at the drain that this is the end.
-async fn speak<S: HttpService>(
+async fn speak<S: HttpService, T>(
     mut exchange: Exchange<S>,
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> Result<(), HandlerError> {
+    stream: Lent<T>,
+    goes_on_elsewhere: bool,
+) -> Result<(), HandlerError>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (protocol, turns) = (exchange.protocol, exchange.turns);
     let spoken = protocol.serve_connection_with_upgrades(TokioIo::new(stream), exchange.service);
     let mut spoken = pin!(spoken);
@@ -262,14 +274,23 @@ async fn speak<S: HttpService>(
         // The sender outlives whoever waits here, or has gone with the worker's body.
         _ = exchange.draining.wait_for(|&it| it) => {}
     }
-    let ended = poll_fn(|task| match spoken.as_mut().poll(task) {
-        Poll::Pending if !turns.is_beginning() => Poll::Ready(None),
-        ended => ended.map(Some),
+    if !goes_on_elsewhere {
+        turns.next_is_last();
+    }
+    let mut last_call = pin!(sleep(LAST_CALL_TIMEOUT));
+    let ended = poll_fn(|task| {
+        let is_late = last_call.as_mut().poll(task).is_ready();
+        match spoken.as_mut().poll(task) {
+            Poll::Pending if turns.may_end(goes_on_elsewhere, is_late) => Poll::Ready(None),
+            ended => ended.map(Some),
+        }
     });
     if let Some(ended) = ended.await {
         return ended;
     }
-    turns.ends();
+    if goes_on_elsewhere {
+        turns.ends();
+    }
     spoken.as_mut().graceful_shutdown();
     spoken.await
 }
