@@ -333,6 +333,25 @@ mod tests {
     }
 
     #[test]
+    fn hyper_is_told_to_end_where_no_request_is_lost_by_it_or_late() {
+        for (turn, elsewhere, here) in [
+            (Turn::Client, true, false),
+            (Turn::Beginning, false, false),
+            (Turn::Service, true, true),
+            (Turn::Answered, false, false),
+            (Turn::Unknown, true, true),
+        ] {
+            let turns = Turns::default();
+            turns.is_now(turn);
+
+            assert_eq!(turns.may_end(true, false), elsewhere, "{turn:?}");
+            assert_eq!(turns.may_end(false, false), here, "{turn:?}");
+            let is_late = turn != Turn::Beginning;
+            assert_eq!(turns.may_end(false, true), is_late, "{turn:?}");
+        }
+    }
+
+    #[test]
     fn every_turn_is_found_by_its_number() {
         for (number, turn) in TURNS.into_iter().enumerate() {
             assert_eq!(turn as usize, number);
