@@ -9,14 +9,16 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
+use hyper::rt::Executor;
 use hyper::service::Service;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::access::{measured, measured_now};
 use super::beginnings::Beginnings;
 use super::connection::{Connection, ConnectionInfo};
 #[cfg(feature = "tls")]
@@ -72,7 +74,7 @@ const LAST_CALL_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct HttpServer {
     worker: Worker,
-    protocol: auto::Builder<TokioExecutor>,
+    protocol: auto::Builder<HttpExecutor>,
     /// How long a proxy has for its header, where there is one.
     header_limit: Option<Duration>,
     #[cfg(feature = "tls")]
@@ -83,7 +85,7 @@ impl HttpServer {
     /// Serves what comes to `worker`.
     #[must_use]
     pub fn new(worker: &Worker) -> Self {
-        let mut protocol = auto::Builder::new(TokioExecutor::new());
+        let mut protocol = auto::Builder::new(HttpExecutor(()));
         protocol.http1().timer(TokioTimer::new());
         protocol.http2().timer(TokioTimer::new());
         Self {
@@ -127,7 +129,7 @@ impl HttpServer {
     /// hyper's own: both versions, and 30 seconds for the head of a request of HTTP/1.1.
     pub fn protocol(
         &mut self,
-        change: impl FnOnce(auto::Builder<TokioExecutor>) -> auto::Builder<TokioExecutor>,
+        change: impl FnOnce(auto::Builder<HttpExecutor>) -> auto::Builder<HttpExecutor>,
     ) -> &mut Self {
         self.protocol = change(self.protocol.clone());
         self
@@ -158,7 +160,8 @@ impl HttpServer {
                 #[cfg(feature = "tls")]
                 tls: self.tls.clone(),
             };
-            tokio::spawn(serve_connection(exchange, connection));
+            let access = connection.guard.access.clone();
+            tokio::spawn(measured(access, serve_connection(exchange, connection)));
         }
         drain.send_replace(true);
         self.worker.finished().await;
@@ -182,6 +185,24 @@ impl std::fmt::Debug for HttpServer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = formatter.debug_struct("HttpServer");
         shown.field("worker", &self.worker).finish_non_exhaustive()
+    }
+}
+
+/// Runs what hyper does beside a connection, such as each request of HTTP/2, in tasks of their own.
+///
+/// It spawns them as hyper-util's `TokioExecutor` does, and has the access log count their CPU time.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpExecutor(());
+
+impl<F> Executor<F> for HttpExecutor
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, work: F) {
+        match measured_now() {
+            Some(access) => tokio::spawn(measured(Some(access), work)),
+            None => tokio::spawn(work),
+        };
     }
 }
 
@@ -216,7 +237,7 @@ where
 struct Exchange<S> {
     info: ConnectionInfo,
     service: Noted<S>,
-    protocol: auto::Builder<TokioExecutor>,
+    protocol: auto::Builder<HttpExecutor>,
     draining: watch::Receiver<bool>,
     turns: Arc<Turns>,
     #[cfg(feature = "tls")]

@@ -4,9 +4,11 @@ mod clients;
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process::Command;
 use std::{fs, thread};
 
 use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use self::clients::{Asked, Client, Door, Habit, STREAMS, ask_side_by_side, come_and_go, stay};
@@ -203,4 +205,25 @@ fn where_nobody_could_take_a_connection_its_next_answer_says_that_it_ends() {
 
     client.await_end();
     idle.await_end();
+}
+
+#[test]
+fn the_access_log_has_the_cpu_time_of_requests_in_both_versions() {
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        let recorded = Recorded::new("log.access=true log.format=json");
+        let server = &recorded.controlled.server;
+
+        let url = format!("http://{}/burn", server.addresses[0]);
+        let curl = Command::new("curl")
+            .args(["--silent", version, &url])
+            .output();
+        assert_eq!(curl.expect("curl is installed").stdout, b"burnt");
+
+        eventually(Deadline::usual(), "it is logged", || {
+            server.errors().contains('\n')
+        });
+        let line: Value = serde_json::from_str(&server.errors()).expect("it is one line");
+        let cpu = line["cpu_ms"].as_f64().expect("it is known");
+        assert!((30.0..100.0).contains(&cpu), "{version}: {line}");
+    }
 }
