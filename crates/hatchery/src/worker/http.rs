@@ -41,7 +41,8 @@ const LAST_CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// `Connection: close`, and a client of HTTP/2 is sent `GOAWAY`. A connection with TLS cannot be parked,
 /// since its keys stay in the worker, and none can under direct dispatch, where there is nobody to give
 /// it to. So its next request is waited for, two seconds at most, and answered with `Connection: close`: a
-/// client that asks on loses nothing.
+/// client that asks on loses nothing. An answer whose head is sent when the worker is to drain is finished, and
+/// then its connection may end without a word.
 ///
 /// # Examples
 ///
@@ -126,8 +127,8 @@ impl HttpServer {
     ///
     /// # Default
     ///
-    /// hyper's own: both versions, and 30 seconds for the head of a request of HTTP/1.1. That limit, which
-    /// `axum::serve` has not, costs a few hundredths of a small request's CPU time; `header_read_timeout(None)` turns it off.
+    /// hyper's own: both versions, and 30 seconds for the head of a request of HTTP/1.1. That limit costs
+    /// some hundredths of the CPU time of a small request; `header_read_timeout(None)` turns it off.
     pub fn protocol(
         &mut self,
         change: impl FnOnce(auto::Builder<HttpExecutor>) -> auto::Builder<HttpExecutor>,
