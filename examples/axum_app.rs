@@ -10,6 +10,9 @@
 //! to the same port. `/crash` ends a worker, and only the request that did it fails. While
 //! `curl http://127.0.0.1:8083/slow/5000` waits, `kill -HUP` replaces all workers: the request is
 //! answered by the old one. A client that waits for nothing keeps its connection, and does not notice.
+//!
+//! It is configured as Hatchery's own commands are, by `hatchery.toml` and `HATCHERY_*` variables. With
+//! `HATCHERY_CONTROL_SOCKET=/tmp/app.ctl` it has `hatchery ctl --socket /tmp/app.ctl workers`, `recycle` and more.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "it says where it listens")]
 
@@ -19,16 +22,24 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::routing::{get, post};
-use hatchery::{Dispatch, HandlerResult, HttpServer, WithConnectInfo, Worker};
+use hatchery::{Config, HandlerResult, HttpServer, Server, WithConnectInfo, Worker};
 use hyper_util::service::TowerToHyperService;
+
+/// What holds unless file, environment or command line say otherwise.
+const DEFAULTS: &str = r#"
+server = { bind = ["127.0.0.1:8083"], dispatch = "round-robin" }
+workers = { count = 4 }
+"#;
 
 #[hatchery::main]
 async fn main() -> hatchery::Result<()> {
-    let address = std::env::args().nth(1);
-    hatchery::Server::builder()
-        .bind(address.as_deref().unwrap_or("127.0.0.1:8083"))
-        .workers(4)
-        .dispatch(Dispatch::RoundRobin)
+    let mut config = Config::loader();
+    config.text("axum_app", DEFAULTS).default_file();
+    config.environment(std::env::vars_os());
+    if let Some(address) = std::env::args().nth(1) {
+        config.flag("ADDRESS", "server.bind", address);
+    }
+    Server::from_config(&config.load()?)
         .on_ready(|ready| println!("listening on {}", ready.addresses.join(", ")))
         .run(live)
         .await

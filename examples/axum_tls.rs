@@ -9,7 +9,7 @@
 //! `openssl s_client -connect localhost:8443 -servername other.test` shows the other certificate, and
 //! with `-sess_out s` once and `-sess_in s` then, that the session is `Reused`, whichever worker
 //! answers. After the files were replaced, `kill -HUP` takes them: new workers read them, and the main
-//! process never does.
+//! process never does. It is configured as `axum_app` is.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "it says where it listens")]
 
@@ -22,7 +22,14 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::Version;
 use axum::routing::get;
-use hatchery::{Dispatch, HandlerResult, Tls, WithConnectInfo, Worker};
+use hatchery::{Config, HandlerResult, HttpServer, Server, Tls, WithConnectInfo, Worker};
+use hyper_util::service::TowerToHyperService;
+
+/// What holds unless file, environment or command line say otherwise.
+const DEFAULTS: &str = r#"
+server = { bind = ["127.0.0.1:8443"], dispatch = "round-robin" }
+workers = { count = 4 }
+"#;
 
 #[hatchery::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -32,11 +39,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         [_, certificate, key] => Tls::new(certificate, key)?,
         _ => self_signed(folder.path())?,
     };
-    let address = arguments.first().map(String::as_str);
-    hatchery::Server::builder()
-        .bind(address.unwrap_or("127.0.0.1:8443"))
-        .workers(4)
-        .dispatch(Dispatch::RoundRobin)
+    let mut config = Config::loader();
+    config.text("axum_tls", DEFAULTS).default_file();
+    config.environment(std::env::vars_os());
+    if let Some(address) = arguments.first() {
+        config.flag("ADDRESS", "server.bind", address);
+    }
+    Server::from_config(&config.load()?)
         .state(&tls)
         .on_ready(|ready| println!("listening on {}", ready.addresses.join(", ")))
         .run(live)
@@ -48,10 +57,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn live(worker: Worker) -> HandlerResult {
     let tls: &Tls = worker.state();
     let app = Router::new().route("/", get(greet));
-    let listener = worker.tls_listener(tls.acceptor()?);
-    axum::serve(listener, WithConnectInfo::new(app))
-        .with_graceful_shutdown(worker.draining())
-        .await?;
+    let app = WithConnectInfo::new(app);
+    HttpServer::new(&worker)
+        .tls(tls.acceptor()?)
+        .serve(|client| TowerToHyperService::new(app.inform(client)))
+        .await;
     Ok(())
 }
 

@@ -3,8 +3,9 @@
 //! Run it with `cargo bench -p hatchery-benches --bench http`; `-- --rounds N` says how often each
 //! contestant is run, and `-- --seconds N` how long. It needs `wrk` and `h2load` (of nghttp2).
 //!
-//! The app is one, and so are its settings: in Hatchery's two workers, and on a tokio runtime of
-//! two threads. Contestants take turns in each round, a new process each time. The CPU time is what the
+//! The app is one, and so are its settings: in Hatchery's two workers, served by `axum::serve` or by
+//! `HttpServer`, and on a tokio runtime of two threads. Contestants take turns in each round, a new process
+//! each time, and ratios are medians of those within a round. The CPU time is what the
 //! server's processes have used from their start until they are reaped, in user and kernel mode,
 //! divided by the requests that the load generator has counted. A round with a single error is no
 //! result: the bench ends with it.
@@ -62,32 +63,45 @@ fn compare() -> Result<()> {
     servers::write_certificate(certificates.path())?;
     println!("{rounds} rounds of {seconds} s, 2 workers or 2 threads");
     for load in LOADS {
-        let mut ours = Vec::new();
-        let mut theirs = Vec::new();
+        let mut all = Kind::ALL.map(|_| Vec::new());
         for _ in 0..rounds {
-            let measure = |kind| measure(kind, load, certificates.path(), seconds);
-            ours.push(measure(Kind::Hatchery)?);
-            theirs.push(measure(Kind::Tokio)?);
+            for (kind, figures) in Kind::ALL.into_iter().zip(&mut all) {
+                figures.push(measure(kind, load, certificates.path(), seconds)?);
+            }
         }
-        let ratio = |figure: fn(&Figures) -> f64| {
-            median(ours.iter().zip(&theirs).map(|(a, b)| figure(a) / figure(b)))
-        };
-        println!("{}", load.name);
-        for (name, figures) in [("tokio multi-thread", &theirs), ("hatchery", &ours)] {
-            let of = |figure: fn(&Figures) -> f64| median(figures.iter().map(figure));
-            println!(
-                "  {name:20} {:8.0} requests/s {:7.2} µs of CPU a request",
-                of(|round| round.requests_per_second),
-                of(|round| round.cpu_us),
-            );
-        }
+        report(load, &all);
+    }
+    Ok(())
+}
+
+/// Prints what all contestants have done under one load.
+fn report(load: &Load, all: &[Vec<Figures>; Kind::ALL.len()]) {
+    println!("{}", load.name);
+    for (kind, figures) in Kind::ALL.into_iter().zip(all) {
+        let of = |figure: fn(&Figures) -> f64| median(figures.iter().map(figure));
         println!(
-            "  hatchery to tokio: {:.2} × the CPU a request, {:.2} × the requests/s",
+            "  {:20} {:8.0} requests/s {:7.2} µs of CPU a request",
+            kind.name(),
+            of(|round| round.requests_per_second),
+            of(|round| round.cpu_us),
+        );
+    }
+    let [tokio, axum, hyper] = all;
+    for (name, these, those) in [
+        ("axum::serve in workers to tokio", axum, tokio),
+        ("HttpServer in workers to tokio", hyper, tokio),
+        ("HttpServer to axum::serve, in workers", hyper, axum),
+    ] {
+        let ratio = |figure: fn(&Figures) -> f64| {
+            let rounds = these.iter().zip(those);
+            median(rounds.map(|(this, that)| figure(this) / figure(that)))
+        };
+        println!(
+            "  {name}: {:.2} × the CPU a request, {:.2} × the requests/s",
             ratio(|round| round.cpu_us),
             ratio(|round| round.requests_per_second),
         );
     }
-    Ok(())
 }
 
 /// Runs one contestant under one load.

@@ -1,4 +1,4 @@
-//! The contestants: one app in two servers, each a process of its own.
+//! The contestants: one app in three servers, each a process of its own.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use axum::extract::ConnectInfo;
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use axum::{Extension, Router};
-use hatchery::{HandlerResult, Tls, WithConnectInfo, Worker};
+use hatchery::{HandlerResult, HttpServer, Tls, WithConnectInfo, Worker};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -29,15 +29,22 @@ pub(crate) const COMMAND: &str = "serve";
 /// Who serves the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Hatchery,
+    /// Workers, in which `axum::serve` serves.
+    Axum,
+    /// Workers, in which `HttpServer` serves.
+    Hyper,
+    /// One process, in which `axum::serve` serves on two threads.
     Tokio,
 }
 
 impl Kind {
-    fn name(self) -> &'static str {
+    pub(crate) const ALL: [Self; 3] = [Self::Tokio, Self::Axum, Self::Hyper];
+
+    pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Hatchery => "hatchery",
-            Self::Tokio => "tokio",
+            Self::Axum => "workers, axum::serve",
+            Self::Hyper => "workers, HttpServer",
+            Self::Tokio => "tokio multi-thread",
         }
     }
 }
@@ -108,10 +115,10 @@ pub(crate) fn write_certificate(folder: &Path) -> Result<()> {
 
 /// Is a server until it is told to end. Over TLS if there is a folder with a certificate.
 pub(crate) fn serve(kind: &str) -> ExitCode {
-    match kind {
-        "hatchery" => serve_pre_forked(),
-        _ => serve_in_one_process(),
+    if kind == Kind::Tokio.name() {
+        return serve_in_one_process();
     }
+    serve_pre_forked()
 }
 
 /// What is served over TLS, with the certificate in the folder that the last argument names.
@@ -133,16 +140,33 @@ async fn greet(ConnectInfo(client): ConnectInfo<SocketAddr>) -> String {
 
 #[hatchery::main]
 async fn serve_pre_forked() -> hatchery::Result<()> {
-    hatchery::Server::builder()
+    let mut server = hatchery::Server::builder();
+    server
         .bind("127.0.0.1:0")
         .workers(2)
         .state(&tls())
-        .on_ready(|ready| println!("{}", ready.addresses.join(",")))
-        .run(live)
-        .await
+        .on_ready(|ready| println!("{}", ready.addresses.join(",")));
+    let kind = std::env::args().nth(2);
+    if kind.as_deref() == Some(Kind::Hyper.name()) {
+        server.run(live_with_hyper).await
+    } else {
+        server.run(live_with_axum).await
+    }
 }
 
-async fn live(worker: Worker) -> HandlerResult {
+async fn live_with_hyper(worker: Worker) -> HandlerResult {
+    let app = WithConnectInfo::new(app());
+    let mut server = HttpServer::new(&worker);
+    if let Some(tls) = worker.state::<Option<Tls>>() {
+        server.tls(tls.acceptor()?);
+    }
+    server
+        .serve(|client| TowerToHyperService::new(app.inform(client)))
+        .await;
+    Ok(())
+}
+
+async fn live_with_axum(worker: Worker) -> HandlerResult {
     let app = WithConnectInfo::new(app());
     match worker.state::<Option<Tls>>() {
         Some(tls) => {

@@ -116,6 +116,6 @@ pub use worker::{
     ParkFailure, ProxyHeader, ProxyHeaderError, SoftDeadline, Worker, retire_worker,
 };
 #[cfg(feature = "hyper")]
-pub use worker::{HttpServer, HttpService};
+pub use worker::{HttpExecutor, HttpServer, HttpService};
 #[cfg(feature = "axum")]
 pub use worker::{Informed, WithConnectInfo, WorkerListener};

@@ -1,6 +1,6 @@
 //! An example that serves HTTP, and its clients.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::example;
-use crate::support::{Deadline, Fixture, Process, eventually};
+use crate::support::{Answer, Deadline, Fixture, Process, Setup, eventually};
 
 /// How long a client waits for an answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,7 +32,15 @@ impl App {
     /// Starts an example with further arguments, to be spoken to by `scheme`.
     #[track_caller]
     pub(super) fn start_with(name: &str, arguments: &str, scheme: &'static str) -> Self {
-        let mut server = example(name).args("127.0.0.1:0").args(arguments).start();
+        let mut setup = example(name);
+        setup.args("127.0.0.1:0").args(arguments);
+        Self::set_up(&setup, scheme)
+    }
+
+    /// Starts an example that was set up, to be spoken to by `scheme`.
+    #[track_caller]
+    pub(super) fn set_up(setup: &Setup, scheme: &'static str) -> Self {
+        let mut server = setup.start();
         let address = server.line_of("listening on");
         Self {
             server,
@@ -102,8 +110,14 @@ impl App {
     /// Has all workers replaced, and waits until the old ones are gone.
     #[track_caller]
     pub(super) fn reload(&self) {
+        self.replace_workers(|| self.server.process().signal(Signal::HUP));
+    }
+
+    /// Has all workers replaced by what `act` does, and waits until the old ones are gone.
+    #[track_caller]
+    pub(super) fn replace_workers(&self, act: impl FnOnce()) {
         let old = self.workers();
-        self.server.process().signal(Signal::HUP);
+        act();
         eventually(Deadline::usual(), "the old workers are gone", || {
             let now = self.workers();
             now.len() == WORKERS && !now.iter().any(|pid| old.contains(pid))
@@ -113,13 +127,6 @@ impl App {
 
 /// A client that reuses its connection.
 pub(super) struct Client(pub(super) BufReader<TcpStream>);
-
-/// What a client was answered.
-pub(super) struct Answer {
-    pub(super) body: String,
-    /// Whether the server will close the connection.
-    pub(super) closes: bool,
-}
 
 impl Client {
     pub(super) fn ask(&mut self, path: &str) -> io::Result<Answer> {
@@ -133,30 +140,7 @@ impl Client {
     }
 
     pub(super) fn answer(&mut self) -> io::Result<Answer> {
-        let status = self.line()?;
-        assert!(status.starts_with("http/1.1 200 "), "{status}");
-        let (mut len, mut closes) = (0, false);
-        loop {
-            let header = self.line()?;
-            match header.split_once(": ") {
-                None => break,
-                Some(("content-length", text)) => len = text.parse().expect("it is a number"),
-                Some(("connection", text)) => closes = text == "close",
-                Some(_) => {}
-            }
-        }
-        let mut body = vec![0; len];
-        self.0.read_exact(&mut body)?;
-        let body = String::from_utf8(body).expect("it is text");
-        Ok(Answer { body, closes })
-    }
-
-    fn line(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        match self.0.read_line(&mut line)? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(line.trim_end().to_lowercase()),
-        }
+        Answer::read(&mut self.0)
     }
 }
 

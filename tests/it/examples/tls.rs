@@ -1,9 +1,9 @@
 //! The example that speaks TLS, asked by curl and by openssl.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::app::{App, process_in};
-use crate::support::{Deadline, eventually};
+use crate::support::{Answer, Deadline, eventually};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: example\r\nConnection: close\r\n\r\n";
 
@@ -122,6 +122,77 @@ fn axum_tls_loses_no_request_to_reloads() {
     });
 
     app.end();
+}
+
+#[test]
+fn axum_tls_answers_each_request_on_a_connection_that_it_has_not_said_it_closes() {
+    let app = App::start_with("axum_tls", "", "https");
+    let old = app.workers();
+    let mut client = Session::begin(&app);
+    let worker = process_in(&client.ask().body);
+
+    app.server.process().signal(Signal::HUP);
+    eventually(Deadline::usual(), "its end is announced", || {
+        let answer = client.ask();
+        assert_eq!(process_in(&answer.body), worker);
+        answer.closes
+    });
+
+    eventually(Deadline::usual(), "the old workers are gone", || {
+        !app.workers().iter().any(|pid| old.contains(pid))
+    });
+    app.end();
+}
+
+#[test]
+fn axum_serve_speaks_tls_where_it_has_a_certificate_and_loses_no_request_to_a_reload() {
+    let files = CertificateFiles::new("axum");
+    let app = App::start_with("axum_serve", &files.arguments(), "https");
+    for version in ["--http1.1", "--http2"] {
+        let before = process_in(&app.curl(&[version, "/"]));
+
+        app.reload();
+
+        assert_ne!(process_in(&app.curl(&[version, "/"])), before);
+    }
+    app.end();
+}
+
+/// A connection with TLS that openssl keeps, for HTTP/1.1.
+struct Session {
+    openssl: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Session {
+    #[track_caller]
+    fn begin(app: &App) -> Self {
+        let mut openssl = Command::new("openssl");
+        let openssl = openssl.args(["s_client", "-quiet", "-connect", &app.address]);
+        let openssl = openssl.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut openssl = openssl.stderr(Stdio::null()).spawn().expect("it is there");
+        let answers = openssl.stdout.take().expect("it is a pipe");
+        Self {
+            openssl,
+            answers: BufReader::new(answers),
+        }
+    }
+
+    /// Asks for `/`, which has to be answered.
+    #[track_caller]
+    fn ask(&mut self) -> Answer {
+        let requests = self.openssl.stdin.as_mut().expect("it is a pipe");
+        let asked = requests.write_all(b"GET / HTTP/1.1\r\nHost: example\r\n\r\n");
+        asked.expect("the connection is there");
+        Answer::read(&mut self.answers).expect("it is answered")
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ended_before = self.openssl.kill();
+        let _status = self.openssl.wait();
+    }
 }
 
 /// A certificate that nobody vouches for, and its key.

@@ -1,6 +1,7 @@
 //! The examples that speak HTTP, asked by curl and by hand.
 
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -8,9 +9,10 @@ use std::thread;
 
 use rustix::process::Signal;
 
-use super::app::{Answer, App, Client, PATIENCE, WORKERS, process_in};
+use super::app::{App, Client, PATIENCE, WORKERS, process_in};
+use super::example;
 use super::tls::CertificateFiles;
-use crate::support::{Deadline, Process, eventually};
+use crate::support::{Answer, Deadline, Process, eventually};
 
 /// Checks that so many clients ask on, each as `ask_on` does until `is_over`, while workers are reloaded.
 #[track_caller]
@@ -172,6 +174,28 @@ fn axum_app_keeps_idle_clients_through_twenty_reloads() {
 
     processes.dedup();
     assert_eq!(processes.len(), 20);
+    app.end();
+}
+
+#[test]
+fn axum_app_is_controlled_where_its_environment_says_so_and_keeps_clients_of_recycled_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("ctl");
+    let mut setup = example("axum_app");
+    setup.args("127.0.0.1:0");
+    setup.env("HATCHERY_CONTROL_SOCKET", &socket);
+    let app = App::set_up(&setup, "http");
+    let mut client = app.connect();
+    let before = process_in(&client.ask("/").unwrap().body);
+
+    app.replace_workers(|| {
+        let mut control = UnixStream::connect(&socket).expect("it listens");
+        let asked = control.write_all(b"{\"v\":1,\"do\":\"recycle\"}\n");
+        asked.expect("it listens");
+    });
+
+    let after = client.ask("/").expect("the connection is still there");
+    assert_ne!(process_in(&after.body), before);
     app.end();
 }
 

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::client::Heard;
 use super::{Server, server};
-use crate::support::{Deadline, Fixture, Process, eventually, fixture};
+use crate::support::{Deadline, Fixture, Process, Setup, eventually, fixture};
 
 /// Who may not control a server of another user.
 const NOBODY: u32 = 65534;
@@ -32,8 +32,13 @@ pub(super) struct Voice(BufReader<UnixStream>);
 impl Controlled {
     #[track_caller]
     pub(super) fn new(arguments: &str, settings: &str) -> Self {
+        Self::start(server(arguments, settings))
+    }
+
+    /// Starts a server with a control socket.
+    #[track_caller]
+    pub(super) fn start(mut setup: Setup) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let mut setup = server(arguments, settings);
         setup.env("HATCHERY_CONTROL_SOCKET", folder.path().join("ctl"));
         Self {
             server: Server::start(&setup),

@@ -31,6 +31,7 @@ mod proxied;
 mod recycling;
 mod reloading;
 mod replacement;
+mod requests;
 mod room;
 mod scaling;
 mod stalls;

@@ -138,6 +138,26 @@ fn without_titles_all_show_the_command_line() {
 }
 
 #[test]
+fn where_the_kernel_refuses_all_show_the_command_line_and_serve() {
+    for body in ["talk", "blocking"] {
+        let mut setup = server(body, "workers.count=1");
+        let mut server = Server::start(setup.forbid_titles());
+
+        assert_eq!(server.client().ask("on"), "ON");
+        server.worker(0).kill();
+        server.settle(1);
+        assert_eq!(server.client().ask("on"), "ON");
+
+        let line = shown(server.process());
+        assert!(line.ends_with(&format!("server {body}")), "{line}");
+        for process in server.everything() {
+            assert_eq!(shown(&process), line);
+        }
+        server.end();
+    }
+}
+
+#[test]
 fn successors_of_workers_and_of_the_fork_server_have_titles_too() {
     let mut server = Server::new("talk", "workers.count=1");
     server.worker(0).kill();

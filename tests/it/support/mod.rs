@@ -1,10 +1,12 @@
 //! What the tests need to drive programs and to look at processes.
 
+mod answer;
 mod main_process;
 mod patience;
 mod process;
 mod program;
 
+pub(crate) use answer::Answer;
 pub(crate) use main_process::Main;
 pub(crate) use patience::{Deadline, eventually};
 pub(crate) use process::{Process, in_session};

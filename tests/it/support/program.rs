@@ -79,6 +79,12 @@ impl Setup {
         self
     }
 
+    /// Has the kernel refuse all titles of processes.
+    pub(crate) fn forbid_titles(&mut self) -> &mut Self {
+        self.settings.push("titles=no".to_owned());
+        self
+    }
+
     /// Passes a socket that listens at `address`, as systemd does: the first is descriptor 3.
     pub(crate) fn listen(&mut self, address: &str) -> &mut Self {
         self.settings.push(format!("listen={address}"));

@@ -16,7 +16,8 @@ pub struct LogConfig {
     ///
     /// It says the worker, the peer, the bytes and the CPU time where they are known, the duration and
     /// the outcome. The CPU time is that of the handler's own turns: what it leaves to other tasks and
-    /// threads is not in it, and where [`run`](crate::ServerBuilder::run) serves, there is none.
+    /// threads is not in it. Under `HttpServer` it is that of TLS, of the protocol and of the service;
+    /// where another body of [`run`](crate::ServerBuilder::run) serves, there is none, for its tasks are its own.
     ///
     /// They are events of the target `hatchery::access` at the level info; a program that has set
     /// a subscriber gets them too, if this is on.

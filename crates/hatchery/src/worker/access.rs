@@ -94,16 +94,30 @@ impl Drop for Measuring<'_> {
     }
 }
 
+tokio::task_local! {
+    /// What is said of the connection whose handler has its turn.
+    static MEASURED: Arc<Access>;
+}
+
 /// Runs a handler, and measures each turn of it where there is an access log.
 ///
 /// What the handler has others do, in tasks and threads of their own, is not measured.
 pub(super) async fn measured<F: Future>(access: Option<Arc<Access>>, handler: F) -> F::Output {
     let mut handler = pin!(handler);
-    poll_fn(|task| {
+    let turns = poll_fn(|task| {
         let _measuring = access.as_deref().map(Access::measure);
         handler.as_mut().poll(task)
-    })
-    .await
+    });
+    match &access {
+        Some(access) => MEASURED.scope(Arc::clone(access), turns).await,
+        None => turns.await,
+    }
+}
+
+/// Returns what is said of the connection whose handler has its turn, if it is measured.
+#[cfg(feature = "hyper")]
+pub(super) fn measured_now() -> Option<Arc<Access>> {
+    MEASURED.try_with(Arc::clone).ok()
 }
 
 fn thread_nanos() -> u64 {

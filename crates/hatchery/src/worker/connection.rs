@@ -387,6 +387,12 @@ impl Connection {
         self.guard.is_unused()
     }
 
+    /// Whether there is somebody to give it back to.
+    #[cfg(feature = "hyper")]
+    pub(super) fn can_be_parked(&self) -> bool {
+        self.guard.claim.is_some()
+    }
+
     /// Gives the connection back, as it came, if it is to go on elsewhere; false if it is over.
     fn try_go_on_elsewhere(&mut self) -> bool {
         let is_lost = !self.goes_on_elsewhere || !self.guard.context.is_draining();

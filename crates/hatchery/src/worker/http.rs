@@ -4,18 +4,21 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
+use hyper::rt::Executor;
 use hyper::service::Service;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
+use super::access::{measured, measured_now};
 use super::beginnings::Beginnings;
 use super::connection::{Connection, ConnectionInfo};
 #[cfg(feature = "tls")]
@@ -25,6 +28,9 @@ use super::proxied::{introduce, state_to_park};
 use super::turns::{Lent, Noted, Turns};
 use crate::error::HandlerError;
 
+/// How long a client has for a last request when the worker is to end.
+const LAST_CALL_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Serves HTTP/1.1 and HTTP/2 on the connections that come to a worker.
 ///
 /// Which of the two a client speaks is seen from its first bytes.
@@ -33,8 +39,10 @@ use crate::error::HandlerError;
 /// [parked](Connection::park): its next request goes to another worker, and its client notices
 /// nothing. So does one that has sent nothing. A request that is in hand is answered with
 /// `Connection: close`, and a client of HTTP/2 is sent `GOAWAY`. A connection with TLS cannot be parked,
-/// since its keys stay in the worker: between two requests it is closed, as one is under direct
-/// dispatch, where there is nobody to give it to.
+/// since its keys stay in the worker, and none can under direct dispatch, where there is nobody to give
+/// it to. So its next request is waited for, two seconds at most, and answered with `Connection: close`: a
+/// client that asks on loses nothing. An answer whose head is sent when the worker is to drain is finished, and
+/// then its connection may end without a word.
 ///
 /// # Examples
 ///
@@ -67,7 +75,7 @@ use crate::error::HandlerError;
 #[derive(Clone)]
 pub struct HttpServer {
     worker: Worker,
-    protocol: auto::Builder<TokioExecutor>,
+    protocol: auto::Builder<HttpExecutor>,
     /// How long a proxy has for its header, where there is one.
     header_limit: Option<Duration>,
     #[cfg(feature = "tls")]
@@ -78,7 +86,7 @@ impl HttpServer {
     /// Serves what comes to `worker`.
     #[must_use]
     pub fn new(worker: &Worker) -> Self {
-        let mut protocol = auto::Builder::new(TokioExecutor::new());
+        let mut protocol = auto::Builder::new(HttpExecutor(()));
         protocol.http1().timer(TokioTimer::new());
         protocol.http2().timer(TokioTimer::new());
         Self {
@@ -119,10 +127,11 @@ impl HttpServer {
     ///
     /// # Default
     ///
-    /// hyper's own: both versions, and 30 seconds for the head of a request of HTTP/1.1.
+    /// hyper's own: both versions, and 30 seconds for the head of a request of HTTP/1.1. That limit costs
+    /// some hundredths of the CPU time of a small request; `header_read_timeout(None)` turns it off.
     pub fn protocol(
         &mut self,
-        change: impl FnOnce(auto::Builder<TokioExecutor>) -> auto::Builder<TokioExecutor>,
+        change: impl FnOnce(auto::Builder<HttpExecutor>) -> auto::Builder<HttpExecutor>,
     ) -> &mut Self {
         self.protocol = change(self.protocol.clone());
         self
@@ -153,7 +162,8 @@ impl HttpServer {
                 #[cfg(feature = "tls")]
                 tls: self.tls.clone(),
             };
-            tokio::spawn(serve_connection(exchange, connection));
+            let access = connection.guard.access.clone();
+            tokio::spawn(measured(access, serve_connection(exchange, connection)));
         }
         drain.send_replace(true);
         self.worker.finished().await;
@@ -177,6 +187,24 @@ impl std::fmt::Debug for HttpServer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = formatter.debug_struct("HttpServer");
         shown.field("worker", &self.worker).finish_non_exhaustive()
+    }
+}
+
+/// Runs what hyper does beside a connection, such as each request of HTTP/2, in tasks of their own.
+///
+/// It spawns them as hyper-util's `TokioExecutor` does, and has the access log count their CPU time.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpExecutor(());
+
+impl<F> Executor<F> for HttpExecutor
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, work: F) {
+        match measured_now() {
+            Some(access) => tokio::spawn(measured(Some(access), work)),
+            None => tokio::spawn(work),
+        };
     }
 }
 
@@ -211,7 +239,7 @@ where
 struct Exchange<S> {
     info: ConnectionInfo,
     service: Noted<S>,
-    protocol: auto::Builder<TokioExecutor>,
+    protocol: auto::Builder<HttpExecutor>,
     draining: watch::Receiver<bool>,
     turns: Arc<Turns>,
     #[cfg(feature = "tls")]
@@ -224,15 +252,18 @@ async fn serve_connection<S: HttpService>(exchange: Exchange<S>, connection: Con
     if let Some(acceptor) = exchange.tls.clone() {
         let shaken = shake_hands(acceptor, connection, exchange.draining.clone()).await;
         if let Some((stream, _)) = shaken {
-            note_failure(info, speak(exchange, stream).await);
+            let lent = Lent::new(stream, Arc::clone(&exchange.turns));
+            note_failure(info, speak(exchange, lent, false).await);
         }
         return;
     }
     let state = state_to_park(&connection, info);
-    let turns = Arc::clone(&exchange.turns);
-    let lent = Lent::new(connection, Arc::clone(&turns));
-    let outcome = speak(exchange, lent).await;
-    let Some(connection) = turns.take_back() else {
+    let can_be_parked = connection.can_be_parked();
+    let lent = Lent::new(connection, Arc::clone(&exchange.turns));
+    let back = lent.back();
+    let outcome = speak(exchange, lent, can_be_parked).await;
+    let back = back.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(connection) = back else {
         return note_failure(info, outcome);
     };
     // Where it cannot be parked it ends, as a server may end it between two requests.
@@ -248,10 +279,14 @@ fn note_failure(info: ConnectionInfo, outcome: Result<(), HandlerError>) {
 }
 
 /// Speaks HTTP, and says at the drain that this is the end.
-async fn speak<S: HttpService>(
+async fn speak<S: HttpService, T>(
     mut exchange: Exchange<S>,
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-) -> Result<(), HandlerError> {
+    stream: Lent<T>,
+    goes_on_elsewhere: bool,
+) -> Result<(), HandlerError>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (protocol, turns) = (exchange.protocol, exchange.turns);
     let spoken = protocol.serve_connection_with_upgrades(TokioIo::new(stream), exchange.service);
     let mut spoken = pin!(spoken);
@@ -262,14 +297,23 @@ async fn speak<S: HttpService>(
         // The sender outlives whoever waits here, or has gone with the worker's body.
         _ = exchange.draining.wait_for(|&it| it) => {}
     }
-    let ended = poll_fn(|task| match spoken.as_mut().poll(task) {
-        Poll::Pending if !turns.is_beginning() => Poll::Ready(None),
-        ended => ended.map(Some),
+    if !goes_on_elsewhere {
+        turns.next_is_last();
+    }
+    let mut last_call = pin!(sleep(LAST_CALL_TIMEOUT));
+    let ended = poll_fn(|task| {
+        let is_late = last_call.as_mut().poll(task).is_ready();
+        match spoken.as_mut().poll(task) {
+            Poll::Pending if turns.may_end(goes_on_elsewhere, is_late) => Poll::Ready(None),
+            ended => ended.map(Some),
+        }
     });
     if let Some(ended) = ended.await {
         return ended;
     }
-    turns.ends();
+    if goes_on_elsewhere {
+        turns.ends();
+    }
     spoken.as_mut().graceful_shutdown();
     spoken.await
 }

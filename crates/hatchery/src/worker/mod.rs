@@ -47,7 +47,7 @@ pub use self::clocks::SoftDeadline;
 pub use self::connection::{Connection, ConnectionGuard, ConnectionInfo};
 pub use self::context::retire_worker;
 #[cfg(feature = "hyper")]
-pub use self::http::{HttpServer, HttpService};
+pub use self::http::{HttpExecutor, HttpServer, HttpService};
 pub use self::incoming::{Incoming, Worker};
 #[cfg(feature = "axum")]
 pub use self::listener::{Informed, WithConnectInfo, WorkerListener};

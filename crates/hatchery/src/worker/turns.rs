@@ -8,20 +8,23 @@
 //! What a client has sent of its next request along with the last, hyper holds, and it would be lost.
 //! While the service has a request, hyper reads only once it holds nothing more, be it the body or the
 //! end that it waits for. So nothing is held if such a read found nothing, and none has found more since.
+//!
+//! Where a connection cannot go on elsewhere, its client may have sent its next request before it learns
+//! of the end. So that request is waited for, and its answer says that it is the last.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU8};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use hyper::header::UPGRADE;
+use futures::TryFutureExt as _;
+use futures::future::MapOk;
+use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::service::Service;
-use hyper::{Method, Request, Version};
+use hyper::{Method, Request, Response, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use super::connection::Connection;
 
 /// What is to come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +60,8 @@ pub(super) struct Turns {
     turn: AtomicU8,
     /// Whether hyper may hold something of a request that it has not read to its end.
     holds: AtomicBool,
-    /// The connection, once hyper has let go of it between two requests.
-    back: Mutex<Option<Connection>>,
+    /// Whether the next answer is to say that it is the last.
+    is_last: AtomicBool,
 }
 
 impl Turns {
@@ -109,57 +112,72 @@ impl Turns {
         });
     }
 
-    /// Whether a part of a request has come that hyper would drop if it were told to end.
-    pub(super) fn is_beginning(&self) -> bool {
-        self.turn() == Turn::Beginning
+    /// Has the answer to the next request say that it is the last.
+    pub(super) fn next_is_last(&self) {
+        self.is_last.store(true, Relaxed);
     }
 
-    /// Notes that hyper is told to end.
+    /// Whether hyper can be told to end now, so that no request is lost that has been or may be sent.
+    ///
+    /// What has begun is waited for without a limit, for hyper has one; all else until it is late.
+    pub(super) fn may_end(&self, goes_on_elsewhere: bool, is_late: bool) -> bool {
+        match self.turn() {
+            Turn::Beginning => false,
+            Turn::Client => goes_on_elsewhere || is_late,
+            // What has been written does not say that it is the last.
+            Turn::Answered => is_late,
+            Turn::Service | Turn::Ending | Turn::Unknown => true,
+        }
+    }
+
+    /// Notes that hyper is told to end, and that the connection is to come back if it can.
     pub(super) fn ends(&self) {
         if self.turn() == Turn::Client {
             self.is_now(Turn::Ending);
         }
     }
-
-    /// Returns the connection that hyper has let go of between two requests.
-    pub(super) fn take_back(&self) -> Option<Connection> {
-        self.back
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
 }
 
-/// A connection that hyper has, and that comes back if it ends between two requests.
+/// Where a connection comes back to, once hyper has let go of it between two requests.
+pub(super) type Back<T> = Arc<Mutex<Option<T>>>;
+
+/// A connection that hyper has.
 #[derive(Debug)]
-pub(super) struct Lent {
+pub(super) struct Lent<T> {
     /// Here until this is dropped.
-    connection: Option<Connection>,
+    stream: Option<T>,
     turns: Arc<Turns>,
+    back: Back<T>,
 }
 
-impl Lent {
-    pub(super) fn new(connection: Connection, turns: Arc<Turns>) -> Self {
+impl<T: Unpin> Lent<T> {
+    pub(super) fn new(stream: T, turns: Arc<Turns>) -> Self {
         Self {
-            connection: Some(connection),
+            stream: Some(stream),
             turns,
+            back: Back::default(),
         }
     }
 
-    fn connection(&mut self) -> Pin<&mut Connection> {
-        let connection = self.connection.as_mut();
-        Pin::new(connection.expect("it is here until this is dropped"))
+    /// Where it comes back to if it ends between two requests.
+    pub(super) fn back(&self) -> Back<T> {
+        Arc::clone(&self.back)
+    }
+
+    fn stream(&mut self) -> Pin<&mut T> {
+        let stream = self.stream.as_mut();
+        Pin::new(stream.expect("it is here until this is dropped"))
     }
 }
 
-impl AsyncRead for Lent {
+impl<T: AsyncRead + Unpin> AsyncRead for Lent<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = self.connection().poll_read(task, buffer);
+        let read = self.stream().poll_read(task, buffer);
         match read {
             Poll::Pending => self.turns.found_nothing(),
             Poll::Ready(_) => self.turns.has_read(buffer.filled().len() - before),
@@ -168,38 +186,51 @@ impl AsyncRead for Lent {
     }
 }
 
-impl AsyncWrite for Lent {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Lent<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.turns.writes();
-        self.connection().poll_write(task, bytes)
+        self.stream().poll_write(task, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.turns.writes();
+        self.stream().poll_write_vectored(task, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.as_ref().is_some_and(T::is_write_vectored)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.connection().poll_flush(task)
+        self.stream().poll_flush(task)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.turns.turn() == Turn::Ending {
             return Poll::Ready(Ok(()));
         }
-        self.connection().poll_shutdown(task)
+        self.stream().poll_shutdown(task)
     }
 }
 
-impl Drop for Lent {
+impl<T> Drop for Lent<T> {
     fn drop(&mut self) {
         if self.turns.turn() == Turn::Ending {
-            let back = &self.turns.back;
-            *back.lock().unwrap_or_else(PoisonError::into_inner) = self.connection.take();
+            let mut back = self.back.lock().unwrap_or_else(PoisonError::into_inner);
+            *back = self.stream.take();
         }
     }
 }
 
-/// A service whose requests are noted.
+/// A service whose requests are noted, and whose last answer says that it is.
 #[derive(Debug)]
 pub(super) struct Noted<S> {
     service: S,
@@ -212,15 +243,29 @@ impl<S> Noted<S> {
     }
 }
 
-impl<B, S: Service<Request<B>>> Service<Request<B>> for Noted<S> {
+impl<B, A, S> Service<Request<B>> for Noted<S>
+where
+    S: Service<Request<B>, Response = Response<A>>,
+{
     type Response = S::Response;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = MapOk<S::Future, fn(Response<A>) -> Response<A>>;
 
-    fn call(&self, request: Request<B>) -> S::Future {
+    fn call(&self, request: Request<B>) -> Self::Future {
         self.turns.asks(&request);
-        self.service.call(request)
+        let is_last = self.turns.is_last.load(Relaxed) && self.turns.turn() == Turn::Service;
+        self.service.call(request).map_ok(if is_last {
+            say_that_it_is_last
+        } else {
+            |it| it
+        })
     }
+}
+
+fn say_that_it_is_last<A>(mut answer: Response<A>) -> Response<A> {
+    let close = HeaderValue::from_static("close");
+    answer.headers_mut().insert(CONNECTION, close);
+    answer
 }
 
 #[cfg(test)]
@@ -284,6 +329,25 @@ mod tests {
             goes_on(&turns);
 
             assert_ne!(turns.turn(), Turn::Ending);
+        }
+    }
+
+    #[test]
+    fn hyper_is_told_to_end_where_no_request_is_lost_by_it_or_late() {
+        for (turn, elsewhere, here) in [
+            (Turn::Client, true, false),
+            (Turn::Beginning, false, false),
+            (Turn::Service, true, true),
+            (Turn::Answered, false, false),
+            (Turn::Unknown, true, true),
+        ] {
+            let turns = Turns::default();
+            turns.is_now(turn);
+
+            assert_eq!(turns.may_end(true, false), elsewhere, "{turn:?}");
+            assert_eq!(turns.may_end(false, false), here, "{turn:?}");
+            let is_late = turn != Turn::Beginning;
+            assert_eq!(turns.may_end(false, true), is_late, "{turn:?}");
         }
     }
 
