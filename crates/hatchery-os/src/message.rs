@@ -48,7 +48,7 @@ impl Obstacle {
     pub fn of(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
             Some(Errno::WOULDBLOCK) => Self::Full,
-            Some(Errno::TOOMANYREFS | Errno::NOBUFS) => Self::Busy,
+            Some(Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM) => Self::Busy,
             Some(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Self::Closed,
             _ => Self::Other,
         }
@@ -245,6 +245,7 @@ mod tests {
             (Errno::WOULDBLOCK, Obstacle::Full, true),
             (Errno::TOOMANYREFS, Obstacle::Busy, true),
             (Errno::NOBUFS, Obstacle::Busy, true),
+            (Errno::NOMEM, Obstacle::Busy, true),
             (Errno::CONNRESET, Obstacle::Closed, false),
             (Errno::BADF, Obstacle::Other, false),
         ] {
