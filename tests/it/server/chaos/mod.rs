@@ -52,6 +52,8 @@ enum Body {
     Blocking,
     /// By workers that accept for themselves.
     Direct,
+    /// By few handlers in each worker, which declines connections meanwhile, also parked ones.
+    Layered,
 }
 
 impl Body {
@@ -61,12 +63,13 @@ impl Body {
             Self::Parking => "parking",
             Self::Blocking => "blocking",
             Self::Direct => "direct",
+            Self::Layered => "layered",
         }
     }
 
     fn settings(self) -> &'static str {
         match self {
-            Self::Parking | Self::Blocking => "",
+            Self::Parking | Self::Blocking | Self::Layered => "",
             Self::Direct => "server.dispatch=direct",
         }
     }
@@ -293,6 +296,11 @@ fn so_it_has_where_handlers_block() {
 #[test]
 fn so_it_has_where_workers_accept_for_themselves() {
     every_connection_has_one_end(Body::Direct, 15);
+}
+
+#[test]
+fn so_it_has_where_workers_decline_connections() {
+    every_connection_has_one_end(Body::Layered, 15);
 }
 
 /// Does its worst to a server for so long, and compares then what everybody knows.
