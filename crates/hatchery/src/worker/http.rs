@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::access::{measured, measured_now};
 use super::beginnings::Beginnings;
@@ -24,8 +24,9 @@ use super::connection::{Connection, ConnectionInfo};
 #[cfg(feature = "tls")]
 use super::handshake::shake_hands;
 use super::incoming::Worker;
+use super::noted::Noted;
 use super::proxied::{introduce, state_to_park};
-use super::turns::{Lent, Noted, Turns};
+use super::turns::{Lent, Turns};
 use crate::error::HandlerError;
 
 /// How long a client has for a last request when the worker is to end.
@@ -41,8 +42,8 @@ const LAST_CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// `Connection: close`, and a client of HTTP/2 is sent `GOAWAY`. A connection with TLS cannot be parked,
 /// since its keys stay in the worker, and none can under direct dispatch, where there is nobody to give
 /// it to. So its next request is waited for, two seconds at most, and answered with `Connection: close`: a
-/// client that asks on loses nothing. An answer whose head is sent when the worker is to drain is finished, and
-/// then its connection may end without a word.
+/// client that asks on loses nothing. An answer whose head is sent when the worker is to drain is finished first, and
+/// then it is the same.
 ///
 /// # Examples
 ///
@@ -302,6 +303,9 @@ where
     }
     let mut last_call = pin!(sleep(LAST_CALL_TIMEOUT));
     let ended = poll_fn(|task| {
+        if turns.is_answering() {
+            last_call.as_mut().reset(Instant::now() + LAST_CALL_TIMEOUT);
+        }
         let is_late = last_call.as_mut().poll(task).is_ready();
         match spoken.as_mut().poll(task) {
             Poll::Pending if turns.may_end(goes_on_elsewhere, is_late) => Poll::Ready(None),

@@ -23,6 +23,8 @@ mod http;
 mod incoming;
 #[cfg(feature = "axum")]
 mod listener;
+#[cfg(feature = "hyper")]
+mod noted;
 mod parking;
 #[cfg(any(feature = "axum", feature = "hyper"))]
 mod proxied;

@@ -8,6 +8,7 @@
 //! What a client has sent of its next request along with the last, hyper holds, and it would be lost.
 //! While the service has a request, hyper reads only once it holds nothing more, be it the body or the
 //! end that it waits for. So nothing is held if such a read found nothing, and none has found more since.
+//! While an answer's body is on its way such a read says nothing of whose turn it is.
 //!
 //! Where a connection cannot go on elsewhere, its client may have sent its next request before it learns
 //! of the end. So that request is waited for, and its answer says that it is the last.
@@ -19,11 +20,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use futures::TryFutureExt as _;
-use futures::future::MapOk;
-use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
-use hyper::service::Service;
-use hyper::{Method, Request, Response, Version};
+use hyper::header::UPGRADE;
+use hyper::{Method, Request, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What is to come next.
@@ -60,6 +58,8 @@ pub(super) struct Turns {
     turn: AtomicU8,
     /// Whether hyper may hold something of a request that it has not read to its end.
     holds: AtomicBool,
+    /// Whether hyper has an answer whose body has not come to its end.
+    is_answering: AtomicBool,
     /// Whether the next answer is to say that it is the last.
     is_last: AtomicBool,
 }
@@ -101,7 +101,7 @@ impl Turns {
         }
     }
 
-    fn asks<B>(&self, request: &Request<B>) {
+    pub(super) fn asks<B>(&self, request: &Request<B>) {
         let is_followed_by_another = request.version() == Version::HTTP_11
             && request.method() != Method::CONNECT
             && !request.headers().contains_key(UPGRADE);
@@ -112,16 +112,33 @@ impl Turns {
         });
     }
 
+    /// Notes whether hyper has an answer whose body has not come to its end.
+    pub(super) fn answers(&self, is_answering: bool) {
+        self.is_answering.store(is_answering, Relaxed);
+    }
+
+    /// Whether hyper has one, and may be told to end only after it.
+    pub(super) fn is_answering(&self) -> bool {
+        self.is_answering.load(Relaxed) && self.turn() != Turn::Unknown
+    }
+
     /// Has the answer to the next request say that it is the last.
     pub(super) fn next_is_last(&self) {
         self.is_last.store(true, Relaxed);
     }
 
+    /// Whether the answer to what was asked now is to say that it is the last.
+    pub(super) fn is_last(&self) -> bool {
+        self.is_last.load(Relaxed) && self.turn() == Turn::Service
+    }
+
     /// Whether hyper can be told to end now, so that no request is lost that has been or may be sent.
     ///
-    /// What has begun is waited for without a limit, for hyper has one; all else until it is late.
+    /// What has begun is waited for without a limit, for hyper has one, and so is the end of an answer, for the
+    /// worker has one; all else until it is late.
     pub(super) fn may_end(&self, goes_on_elsewhere: bool, is_late: bool) -> bool {
         match self.turn() {
+            _ if self.is_answering() => false,
             Turn::Beginning => false,
             Turn::Client => goes_on_elsewhere || is_late,
             // What has been written does not say that it is the last.
@@ -230,44 +247,6 @@ impl<T> Drop for Lent<T> {
     }
 }
 
-/// A service whose requests are noted, and whose last answer says that it is.
-#[derive(Debug)]
-pub(super) struct Noted<S> {
-    service: S,
-    turns: Arc<Turns>,
-}
-
-impl<S> Noted<S> {
-    pub(super) fn new(service: S, turns: Arc<Turns>) -> Self {
-        Self { service, turns }
-    }
-}
-
-impl<B, A, S> Service<Request<B>> for Noted<S>
-where
-    S: Service<Request<B>, Response = Response<A>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = MapOk<S::Future, fn(Response<A>) -> Response<A>>;
-
-    fn call(&self, request: Request<B>) -> Self::Future {
-        self.turns.asks(&request);
-        let is_last = self.turns.is_last.load(Relaxed) && self.turns.turn() == Turn::Service;
-        self.service.call(request).map_ok(if is_last {
-            say_that_it_is_last
-        } else {
-            |it| it
-        })
-    }
-}
-
-fn say_that_it_is_last<A>(mut answer: Response<A>) -> Response<A> {
-    let close = HeaderValue::from_static("close");
-    answer.headers_mut().insert(CONNECTION, close);
-    answer
-}
-
 #[cfg(test)]
 mod tests {
     use hyper::http::request::Builder;
@@ -348,6 +327,25 @@ mod tests {
             assert_eq!(turns.may_end(false, false), here, "{turn:?}");
             let is_late = turn != Turn::Beginning;
             assert_eq!(turns.may_end(false, true), is_late, "{turn:?}");
+        }
+    }
+
+    #[test]
+    fn hyper_is_not_told_to_end_while_an_answer_is_on_its_way() {
+        for (turn, is_waited_for) in [
+            (Turn::Client, true),
+            (Turn::Answered, true),
+            (Turn::Service, true),
+            (Turn::Unknown, false),
+        ] {
+            let turns = Turns::default();
+            turns.is_now(turn);
+            turns.answers(true);
+
+            for (elsewhere, is_late) in [(true, false), (true, true), (false, true)] {
+                let may_end = turns.may_end(elsewhere, is_late);
+                assert_eq!(may_end, !is_waited_for, "{turn:?}");
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Clients of HTTP, each of which knows what it asked and what came of it.
 
 use std::future::poll_fn;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -220,8 +220,23 @@ impl Client {
     }
 
     pub(super) fn ask(&mut self, number: u64) -> io::Result<Answer> {
-        let request = format!("GET /{number} HTTP/1.1\r\nHost: it\r\n\r\n");
-        self.0.get_mut().write_all(request.as_bytes())?;
+        self.send(&number.to_string())?;
+        self.answer()
+    }
+
+    pub(super) fn send(&mut self, path: &str) -> io::Result<()> {
+        let request = format!("GET /{path} HTTP/1.1\r\nHost: it\r\n\r\n");
+        self.0.get_mut().write_all(request.as_bytes())
+    }
+
+    /// Waits until a part of an answer is here.
+    #[track_caller]
+    pub(super) fn await_beginning(&mut self) {
+        let begun = self.0.fill_buf().expect("it begins in time");
+        assert!(!begun.is_empty(), "it is closed instead");
+    }
+
+    pub(super) fn answer(&mut self) -> io::Result<Answer> {
         let answer = Answer::read(&mut self.0);
         let is_late = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
         assert!(

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use self::clients::{Asked, Client, Door, Habit, STREAMS, ask_side_by_side, come_and_go, stay};
 use super::configure;
 use super::control::Controlled;
-use crate::support::{Deadline, eventually, fixture};
+use crate::support::{Answer, Deadline, eventually, fixture};
 
 const WORKERS: usize = 2;
 
@@ -205,6 +205,39 @@ fn where_nobody_could_take_a_connection_its_next_answer_says_that_it_ends() {
 
     client.await_end();
     idle.await_end();
+}
+
+#[test]
+fn a_connection_goes_on_after_an_answer_that_was_on_its_way() {
+    for settings in ["", "server.dispatch=direct"] {
+        let recorded = Recorded::new(settings);
+        let mut client = Client::connect(&recorded.controlled.server.addresses[0]);
+        client.send("streamed").unwrap();
+        client.await_beginning();
+        let old = recorded.workers();
+
+        recorded.controlled.ask(r#"{"v":1,"do":"recycle"}"#);
+
+        let streamed = client.answer().expect("it comes to its end");
+        assert!(old.contains(&worker_in(&streamed)));
+        assert!(!streamed.closes, "that was not known when it began");
+        let next = client.ask(1).expect("the connection goes on");
+        // Where nobody else can take it, the same worker answers once more.
+        let is_direct = !settings.is_empty();
+        assert_eq!(next.closes, is_direct);
+        assert_eq!(old.contains(&worker_in(&next)), is_direct);
+        if is_direct {
+            client.await_end();
+        }
+    }
+}
+
+/// The worker that an answer ends with.
+#[track_caller]
+fn worker_in(answer: &Answer) -> i32 {
+    let worker = answer.body.rsplit(' ').next();
+    let worker = worker.and_then(|worker| worker.parse().ok());
+    worker.expect("an answer ends with a pid")
 }
 
 #[test]
