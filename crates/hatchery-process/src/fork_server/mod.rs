@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hatchery_os::{Entry, LaunchError, Launched, OrderQueue, launch_forked, launch_spawned};
+use hatchery_os::{
+    Entry, LaunchError, Launched, Obstacle, OrderQueue, launch_forked, launch_spawned,
+};
 use rustix::process::{Pid, WaitId, WaitIdOptions, getpid, set_child_subreaper, waitid};
 
 use crate::child::{Child, StartError, Starting, wait_readable};
@@ -362,7 +364,9 @@ impl ForkServer {
         };
         match sent {
             Ok(()) => Ok(Starting::new(report)),
-            Err(error) if is_gone(&error) => Err(StartError::ForkServerLost),
+            Err(error) if Obstacle::of(&error) == Obstacle::Closed => {
+                Err(StartError::ForkServerLost)
+            }
             Err(error) => Err(StartError::Os(error)),
         }
     }
@@ -401,12 +405,4 @@ impl ForkServer {
         let pidfd = WaitId::PidFd(self.launched.pidfd.as_fd());
         let _collected_before = waitid(pidfd, WaitIdOptions::EXITED);
     }
-}
-
-/// Whether a send failed because nobody will ever receive.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected
-    )
 }
