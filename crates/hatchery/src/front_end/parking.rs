@@ -96,12 +96,10 @@ impl FrontEnd {
         now: Duration,
     ) {
         // What it did with the connection before is in its ledger.
-        if let Err(error) = self.read_ledger(placement.seat, now) {
-            self.condemn(placement.seat, &error);
-            return;
-        }
+        let read = self.read_ledger(placement.seat, now);
+        let parked = read.and_then(|_news| Ok(self.roster.parked(placement, now)?));
         // The lease ends, if there still is one: the worker's own descriptor is here.
-        let _lease = match self.roster.parked(placement, now) {
+        let _lease = match parked {
             Ok(lease) => lease,
             Err(error) => return self.condemn(placement.seat, &error),
         };
@@ -121,11 +119,9 @@ impl FrontEnd {
         now: Duration,
     ) {
         // That it has taken the connection is in its ledger.
-        if let Err(error) = self.read_ledger(placement.seat, now) {
-            self.condemn(placement.seat, &error);
-            return;
-        }
-        let lease = match self.roster.declined(placement, now) {
+        let read = self.read_ledger(placement.seat, now);
+        let declined = read.and_then(|_news| Ok(self.roster.declined(placement, now)?));
+        let lease = match declined {
             Ok(lease) => lease,
             Err(error) => return self.condemn(placement.seat, &error),
         };

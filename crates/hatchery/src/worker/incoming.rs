@@ -216,11 +216,8 @@ impl Receiver {
             if let Poll::Ready(next) = self.poll_arrived(task) {
                 return Poll::Ready(next);
             }
-            let Poll::Ready(Ok(mut guard)) = self.channel.poll_read_ready(task) else {
+            if self.poll_message(task).is_pending() {
                 return self.poll_accept(task);
-            };
-            if self.take_message() == Taken::Nothing {
-                guard.clear_ready();
             }
         }
         // More may be there; the connections that are have waited long enough.
@@ -276,6 +273,17 @@ impl Receiver {
                 }
             }
         }
+    }
+
+    /// Takes one message from the channel, if the runtime holds that there is one.
+    fn poll_message(&self, task: &mut TaskContext<'_>) -> Poll<()> {
+        let Poll::Ready(Ok(mut guard)) = self.channel.poll_read_ready(task) else {
+            return Poll::Pending;
+        };
+        if self.take_message() == Taken::Nothing {
+            guard.clear_ready();
+        }
+        Poll::Ready(())
     }
 
     /// Takes one message from the channel.
@@ -353,12 +361,7 @@ impl Receiver {
             }
             state.wait(task);
             drop(state);
-            let Poll::Ready(Ok(mut guard)) = self.channel.poll_read_ready(task) else {
-                return Poll::Pending;
-            };
-            if self.take_message() == Taken::Nothing {
-                guard.clear_ready();
-            }
+            std::task::ready!(self.poll_message(task));
         }
     }
 
