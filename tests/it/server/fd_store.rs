@@ -89,6 +89,15 @@ impl Systemd {
         Server::start(&self.setup(settings))
     }
 
+    /// Starts a server, kills it when its listener is in the store, and returns the address.
+    #[track_caller]
+    fn outlive_one(&self) -> String {
+        let server = self.start("");
+        self.wait_for(&[&server.addresses[0]]);
+        kill(&server);
+        server.addresses[0].clone()
+    }
+
     fn names(&self) -> Vec<String> {
         let kept = self.kept.lock().expect(INTACT);
         let mut names: Vec<_> = kept.iter().map(|(name, _)| name.clone()).collect();
@@ -238,10 +247,7 @@ fn an_address_that_is_not_configured_any_more_is_refused_after_the_start() {
 #[test]
 fn nothing_is_kept_unless_it_is_asked_for_and_what_was_is_served_for_the_last_time() {
     let systemd = Systemd::new();
-    let first = systemd.start("");
-    let address = &first.addresses[0];
-    systemd.wait_for(&[address]);
-    kill(&first);
+    let address = &systemd.outlive_one();
     let mut waiting = Client::connect(address);
 
     let second = systemd.start(&format!("server.bind={address} server.fd_store=false"));
@@ -255,10 +261,7 @@ fn nothing_is_kept_unless_it_is_asked_for_and_what_was_is_served_for_the_last_ti
 #[test]
 fn workers_that_accept_for_themselves_get_listeners_of_their_own() {
     let systemd = Systemd::new();
-    let first = systemd.start("");
-    let address = &first.addresses[0];
-    systemd.wait_for(&[address]);
-    kill(&first);
+    let address = &systemd.outlive_one();
 
     let settings = format!("server.bind={address} server.dispatch=direct");
     let second = systemd.start(&settings);
@@ -270,10 +273,7 @@ fn workers_that_accept_for_themselves_get_listeners_of_their_own() {
 #[test]
 fn what_was_kept_is_not_among_what_systemd_passes() {
     let systemd = Systemd::new();
-    let first = systemd.start("");
-    let address = &first.addresses[0];
-    systemd.wait_for(&[address]);
-    kill(&first);
+    let address = &systemd.outlive_one();
     let mut setup = systemd.setup("server.bind=systemd");
     let names = format!("http:{}", systemd.names().join(":"));
 

@@ -25,6 +25,17 @@ pub(super) fn let_pass(time: Duration) {
     eventually(deadline, "time passes", || start.elapsed() >= time);
 }
 
+/// Waits until a process has come to rest, and returns how often it has slept.
+#[track_caller]
+pub(super) fn rest(process: &Process) -> u64 {
+    let mut before = process.sleeps();
+    eventually(Deadline::usual(), "it has come to rest", || {
+        let_pass(Duration::from_millis(100));
+        std::mem::replace(&mut before, process.sleeps()) == process.sleeps()
+    });
+    before
+}
+
 /// Connects clients to both workers, and returns those of the first worker before those of the second.
 #[track_caller]
 fn one_each(server: &Server) -> [Client; 2] {
@@ -143,11 +154,7 @@ fn a_worker_without_work_is_not_woken_by_the_watch() {
     client.ask("hello");
     client.close();
     let worker = server.worker(0);
-    let mut before = worker.sleeps();
-    eventually(Deadline::usual(), "it has come to rest", || {
-        let_pass(Duration::from_millis(100));
-        std::mem::replace(&mut before, worker.sleeps()) == worker.sleeps()
-    });
+    let before = rest(&worker);
 
     let_pass(Duration::from_secs(1));
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::geteuid;
 
-use super::stalls::let_pass;
+use super::stalls::{let_pass, rest};
 use super::{Server, server};
 use crate::support::{Deadline, Process, Setup, eventually};
 
@@ -83,11 +83,7 @@ fn a_count_that_stays_the_same_wakes_nobody() {
     client.close();
     await_connections(&server, 0, 0);
     let worker = server.worker(0);
-    let mut before = worker.sleeps();
-    eventually(Deadline::usual(), "it has come to rest", || {
-        let_pass(Duration::from_millis(100));
-        std::mem::replace(&mut before, worker.sleeps()) == worker.sleeps()
-    });
+    let before = rest(&worker);
 
     let_pass(Duration::from_secs(2));
 
